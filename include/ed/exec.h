@@ -1,0 +1,80 @@
+/**
+ * @file ed/exec.h
+ * @brief Compile a graph for given input shapes and run it.
+ *
+ * Stages: validate, infer shapes, choose kernels, assign layouts, plan memory; then any number of
+ * runs. The plan can be printed. An executor borrows the graph, which must outlive it unchanged.
+ */
+#ifndef ED_EXEC_H
+#define ED_EXEC_H
+
+#include "ed/graph.h"
+
+ED_BEGIN_DECL
+
+typedef struct ed_exec ed_exec;
+
+/** Where kernels run. */
+#define ED_DEVICE_CPU "cpu"
+
+/**
+ * An observed value of the batch just run: `numel` floats in some physical layout, of which
+ * `padding` are zeros that the layout added and do not belong to the value.
+ * @return ED_OK; anything else ends the run with that code
+ */
+typedef int (*ed_observe_fn)(void *ctx, const char *value, const float *data, int64_t numel,
+                             int64_t padding);
+
+/** Options of compiling; zeroed or NULL means the defaults. */
+typedef struct ed_exec_options {
+    const char *device;          /**< "cpu" (NULL: "cpu") */
+    bool reference;              /**< only reference kernels, no fusion: the readable specification */
+    const char *const *observed; /**< values whose content ed_exec_observe() will ask for */
+    size_t observed_count;
+    bool observe_plain; /**< hand observed values over in row-major order, without padding */
+    ed_exec *share; /**< an executor of the same graph and device whose prepacked weights are reused;
+                         it must outlive this one (a ragged last batch). NULL: none */
+} ed_exec_options;
+
+/**
+ * Compile.
+ * @param shapes  one known shape per graph input
+ * @return ED_OK, ED_ESHAPE, ED_EUNSUPPORTED (the operator and node are named), ED_ENOTFOUND (an
+ *         observed value or device), ED_ENOMEM. Release with ed_exec_free().
+ */
+ED_API int ed_exec_new(ed_exec **out, const ed_graph *graph, const ed_shape *shapes,
+                       const ed_exec_options *opts);
+/** Shapes for ed_exec_new(): the graph's inputs with every unknown first dimension set to `batch`.
+ *  @return ED_OK, or ED_ESHAPE when another dimension is unknown (take it from the data) or the batch
+ *  is fixed at another size */
+ED_API int ed_exec_batch_shapes(ed_shape *shapes, const ed_graph *graph, int64_t batch);
+
+/** Call fn after the step that computes an observed value, in every following run. */
+ED_API void ed_exec_set_observer(ed_exec *exec, ed_observe_fn fn, void *ctx);
+
+/**
+ * Run one batch.
+ * @param inputs   one tensor per graph input, of the compiled shape and the input's dtype
+ * @param outputs  receives one borrowed tensor per graph output, valid until the next run
+ */
+ED_API int ed_exec_run(ed_exec *exec, const ed_tensor *const *inputs, const ed_tensor **outputs);
+
+/** What was compiled: steps with their kernel and why a better one refused, reorders, bytes. */
+ED_API int ed_exec_print(const ed_exec *exec, FILE *file);
+/** Seconds spent per step since the start, slowest first. */
+ED_API int ed_exec_print_profile(const ed_exec *exec, FILE *file);
+
+/** Figures of the compiled plan. */
+typedef struct ed_exec_stats {
+    size_t steps, reorders;
+    size_t activation_bytes; /**< the planned arena */
+    size_t weight_bytes;     /**< prepacked weights */
+} ed_exec_stats;
+ED_API ed_exec_stats ed_exec_get_stats(const ed_exec *exec);
+
+/** Release; NULL is allowed. */
+ED_API void ed_exec_free(ed_exec *exec);
+
+ED_END_DECL
+
+#endif

@@ -1,0 +1,177 @@
+/* Write aside, fsync, rename (POSIX: rename(2) replaces atomically). */
+#include "base/file.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct ed_atomic_file {
+    FILE *stream;
+    char *path, *temporary;
+    int slot;
+};
+
+enum { MAX_OPEN = 16 };
+static char *volatile open_temporaries[MAX_OPEN];
+
+static int fail_io(const char *verb, const char *path)
+{
+    int error = errno;
+    return ed_error_set(error == ENOENT ? ED_ENOTFOUND : ED_EIO, "%s: cannot %s: %s", path, verb,
+                        strerror(error));
+}
+
+static void release(ed_atomic_file *file)
+{
+    if (file->slot >= 0)
+        open_temporaries[file->slot] = NULL;
+    ed_free(file->path);
+    ed_free(file->temporary);
+    ed_free(file);
+}
+
+int ed_atomic_open(ed_atomic_file **out, const char *path)
+{
+    *out = NULL;
+    ed_atomic_file *file = ed_calloc(1, sizeof *file);
+    if (!file)
+        return ED_ENOMEM;
+    file->slot = -1;
+    struct stat st;
+    bool there = stat(path, &st) == 0;
+    int rc = ED_OK;
+    if (there && !S_ISREG(st.st_mode)) {
+        rc = ed_error_set(ED_EIO, "%s: cannot write: it is not a regular file", path);
+        goto done;
+    }
+    char *real = there ? realpath(path, NULL) : NULL; /* write through a symbolic link */
+    file->path = ed_strdup(real ? real : path);
+    free(real);
+    file->temporary = file->path ? ed_asprintf("%s.tmp-%ld", file->path, (long)getpid()) : NULL;
+    if (!file->temporary) {
+        rc = ED_ENOMEM;
+        goto done;
+    }
+    for (int i = 0; i < MAX_OPEN && file->slot < 0; i++) {
+        if (!open_temporaries[i]) {
+            open_temporaries[i] = file->temporary;
+            file->slot = i;
+        }
+    }
+    file->stream = fopen(file->temporary, "wb");
+    if (!file->stream) {
+        fail_io("write", path);
+        rc = ED_EIO;
+    } else if (there) {
+        (void)fchmod(fileno(file->stream), st.st_mode & 07777);
+    }
+done:
+    if (rc != ED_OK)
+        release(file);
+    else
+        *out = file;
+    return rc;
+}
+
+FILE *ed_atomic_stream(ed_atomic_file *file)
+{
+    return file->stream;
+}
+
+const char *ed_atomic_path(const ed_atomic_file *file)
+{
+    return file->temporary;
+}
+
+static void sync_folder(const char *path)
+{
+    char *folder = ed_path_beside(path, ".");
+    int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY) : -1;
+    if (fd >= 0) {
+        (void)fsync(fd); /* some file systems refuse; the rename itself has happened */
+        close(fd);
+    }
+    ed_free(folder);
+}
+
+int ed_atomic_commit(ed_atomic_file *file)
+{
+    errno = 0;
+    bool good =
+        fflush(file->stream) == 0 && !ferror(file->stream) && fsync(fileno(file->stream)) == 0;
+    int error = errno;
+    good = fclose(file->stream) == 0 && good;
+    error = error ? error : errno;
+    if (good && rename(file->temporary, file->path) != 0) {
+        good = false;
+        error = errno;
+    }
+    if (!good) {
+        unlink(file->temporary);
+        ed_error_set(ED_EIO, "%s: cannot write: %s; nothing was changed", file->path,
+                     strerror(error ? error : EIO));
+    } else {
+        sync_folder(file->path);
+    }
+    release(file);
+    return good ? ED_OK : ED_EIO;
+}
+
+void ed_atomic_abort(ed_atomic_file *file)
+{
+    if (!file)
+        return;
+    fclose(file->stream);
+    unlink(file->temporary);
+    release(file);
+}
+
+void ed_atomic_abort_all(void)
+{
+    for (int i = 0; i < MAX_OPEN; i++)
+        if (open_temporaries[i])
+            unlink(open_temporaries[i]);
+}
+
+int ed_file_read(void **data, size_t *size, const char *path)
+{
+    *data = NULL;
+    *size = 0;
+    FILE *f = fopen(path, "rb");
+    if (!f)
+        return fail_io("open", path);
+    struct stat st;
+    int rc = ED_OK;
+    if (fstat(fileno(f), &st) != 0) {
+        rc = fail_io("read", path);
+    } else if (!S_ISREG(st.st_mode)) {
+        rc = ed_error_set(ED_EIO, "%s: cannot read: it is not a regular file", path);
+    } else {
+        size_t n = (size_t)st.st_size;
+        char *bytes = ed_malloc(n + 1);
+        if (!bytes) {
+            rc = ED_ENOMEM;
+        } else if (fread(bytes, 1, n, f) != n) {
+            rc = ferror(f)
+                     ? fail_io("read", path)
+                     : ed_error_set(ED_EIO, "%s: cannot read: the file shrank meanwhile", path);
+            ed_free(bytes);
+        } else {
+            bytes[n] = 0;
+            *data = bytes;
+            *size = n;
+        }
+    }
+    fclose(f);
+    return rc;
+}
+
+char *ed_path_beside(const char *path, const char *name)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? ed_asprintf("%.*s/%s", (int)(slash - path), path, name) : ed_strdup(name);
+}

@@ -1,0 +1,1 @@
+typedef int ed_module_without_sources;

@@ -1,0 +1,16 @@
+/* Element types inside the library: short names, half-precision conversions. */
+#ifndef TENSOR_DTYPE_H
+#define TENSOR_DTYPE_H
+
+#include "ed/tensor.h"
+#include "base/error.h"
+
+/* "f32", "i8", ...: what the text form of graphs prints. */
+const char *ed_dtype_brief(ed_dtype dtype);
+
+float ed_f16_to_f32(uint16_t h);
+uint16_t ed_f32_to_f16(float f); /* round half to even; overflow to infinity */
+float ed_bf16_to_f32(uint16_t h);
+uint16_t ed_f32_to_bf16(float f);
+
+#endif
