@@ -1,0 +1,246 @@
+/*
+ * Activations: one float32 tensor in, one of the same shape out. NaN stays NaN.
+ *
+ * Relu         y = max(x, 0)
+ * LeakyRelu    y = x < 0 ? alpha x : x                    alpha 0.01
+ * Clip         y = min(max(x, lo), hi)                    attributes before opset 11, then inputs
+ * Sigmoid      y = 1 / (1 + exp(-x))
+ * HardSigmoid  y = min(max(alpha x + beta, 0), 1)         alpha 0.2, beta 0.5
+ * HardSwish    y = x min(max(x / 6 + 1/2, 0), 1)          opset 14
+ * Tanh         y = tanh(x)
+ */
+#include "base/parallel.h"
+#include "ops/fast.h"
+#include "ops/op.h"
+
+#include <float.h>
+#include <math.h>
+
+enum { GRAIN = 4096 };
+
+/* A bound that is NaN limits nothing; a NaN in x passes. */
+static inline float clip(float x, float lo, float hi)
+{
+    float y = x < lo ? lo : x;
+    return y > hi ? hi : y;
+}
+
+/* ---- the functions over a range: y[i] = f(x[i]) ---- */
+typedef void (*map_fn)(float *y, const float *x, int64_t n, const ed_activation_params *p);
+
+static void map_relu(float *y, const float *x, int64_t n, const ed_activation_params *p)
+{
+    (void)p;
+    for (int64_t i = 0; i < n; i++)
+        y[i] = x[i] < 0.0f ? 0.0f : x[i];
+}
+
+static void map_leaky_relu(float *y, const float *x, int64_t n, const ed_activation_params *p)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = x[i] < 0.0f ? p->alpha * x[i] : x[i];
+}
+
+static void map_clip(float *y, const float *x, int64_t n, const ed_activation_params *p)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = clip(x[i], p->min, p->max);
+}
+
+static void map_sigmoid(float *y, const float *x, int64_t n, const ed_activation_params *p)
+{
+    (void)p;
+    for (int64_t i = 0; i < n; i++)
+        y[i] = 1.0f / (1.0f + expf(-x[i]));
+}
+
+static void map_hard_sigmoid(float *y, const float *x, int64_t n, const ed_activation_params *p)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = clip(p->alpha * x[i] + p->beta, 0.0f, 1.0f);
+}
+
+static void map_hard_swish(float *y, const float *x, int64_t n, const ed_activation_params *p)
+{
+    (void)p;
+    for (int64_t i = 0; i < n; i++)
+        y[i] = x[i] * clip(x[i] / 6.0f + 0.5f, 0.0f, 1.0f);
+}
+
+static void map_tanh(float *y, const float *x, int64_t n, const ed_activation_params *p)
+{
+    (void)p;
+    for (int64_t i = 0; i < n; i++)
+        y[i] = tanhf(x[i]);
+}
+
+/* ---- kernels ---- */
+typedef struct map_job {
+    map_fn map;
+    float *y;
+    const float *x;
+    const ed_activation_params *params;
+} map_job;
+
+static void map_range(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const map_job *job = ctx;
+    (void)thread;
+    job->map(job->y + begin, job->x + begin, end - begin, job->params);
+}
+
+static int map_all(const ed_call *c, map_fn map, const ed_activation_params *params)
+{
+    map_job job = { map, c->out[0]->data, c->in[0]->data, params };
+    ed_parallel_for(c->in[0]->numel, GRAIN, map_range, &job);
+    return ED_OK;
+}
+
+static int relu_forward(const ed_call *c)
+{
+    return map_all(c, map_relu, c->params);
+}
+
+static int leaky_relu_forward(const ed_call *c)
+{
+    return map_all(c, map_leaky_relu, c->params);
+}
+
+void ed_clip_bounds(float *lo, float *hi, const ed_activation_params *p, const ed_tensor *min,
+                    const ed_tensor *max)
+{
+    *lo = min && min->numel ? *(const float *)min->data : p->min;
+    *hi = max && max->numel ? *(const float *)max->data : p->max;
+}
+
+static int clip_forward(const ed_call *c)
+{
+    ed_activation_params bounds = { 0 };
+    ed_clip_bounds(&bounds.min, &bounds.max, c->params, c->n_in > 1 ? c->in[1] : NULL,
+                   c->n_in > 2 ? c->in[2] : NULL);
+    return map_all(c, map_clip, &bounds);
+}
+
+static int sigmoid_forward(const ed_call *c)
+{
+    return map_all(c, map_sigmoid, c->params);
+}
+
+static int hard_sigmoid_forward(const ed_call *c)
+{
+    return map_all(c, map_hard_sigmoid, c->params);
+}
+
+static int hard_swish_forward(const ed_call *c)
+{
+    return map_all(c, map_hard_swish, c->params);
+}
+
+static int tanh_forward(const ed_call *c)
+{
+    return map_all(c, map_tanh, c->params);
+}
+
+/* ---- inference ---- */
+static int infer_activation(ed_infer *ctx)
+{
+    ED_TRY(ed_infer_f32(ctx));
+    return ed_infer_same_as_input(ctx);
+}
+
+static int infer_clip(ed_infer *ctx)
+{
+    ED_TRY(infer_activation(ctx));
+    for (uint32_t i = 1; i < ctx->n_in; i++) {
+        const ed_shape *s = &ctx->in[i].shape;
+        char text[128];
+        if (s->rank > 1 || (s->rank == 1 && s->dim[0] >= 0 && s->dim[0] != 1))
+            return ed_infer_fail(ctx, ED_ESHAPE,
+                                 "the %s bound has the shape %s; it must be a single number",
+                                 i == 1 ? "lower" : "upper", ed_shape_format(text, sizeof text, s));
+    }
+    return ED_OK;
+}
+
+/* ---- rows ---- */
+static const ed_attr_spec leaky_relu_attrs[] = {
+    ED_ATTR_F32_OF("alpha", ed_activation_params, alpha, 0.01),
+    { 0 },
+};
+
+static const ed_attr_spec hard_sigmoid_attrs[] = {
+    ED_ATTR_F32_OF("alpha", ed_activation_params, alpha, 0.2),
+    ED_ATTR_F32_OF("beta", ed_activation_params, beta, 0.5),
+    { 0 },
+};
+
+/* From opset 11 on these are inputs; an omitted one has the same default. */
+static const ed_attr_spec clip_attrs[] = {
+    ED_ATTR_F32_OF("min", ed_activation_params, min, -FLT_MAX),
+    ED_ATTR_F32_OF("max", ed_activation_params, max, FLT_MAX),
+    { 0 },
+};
+
+const ed_op ed_ops_activation[] = {
+    { .type = "Relu",
+      .opset = { 6, 0 },
+      .arity = { 1, 1, 1 },
+      .traits = ED_OP_ELEMENTWISE | ED_OP_ACTIVATION,
+      .params_size = sizeof(ed_activation_params),
+      .infer = infer_activation,
+      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(relu_forward) } },
+    { .type = "LeakyRelu",
+      .opset = { 6, 0 },
+      .arity = { 1, 1, 1 },
+      .traits = ED_OP_ELEMENTWISE | ED_OP_ACTIVATION,
+      .attrs = leaky_relu_attrs,
+      .params_size = sizeof(ed_activation_params),
+      .infer = infer_activation,
+      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(leaky_relu_forward) } },
+    { .type = "Clip",
+      .opset = { 6, 10 },
+      .arity = { 1, 1, 1 },
+      .traits = ED_OP_ELEMENTWISE | ED_OP_ACTIVATION,
+      .attrs = clip_attrs,
+      .params_size = sizeof(ed_activation_params),
+      .infer = infer_clip,
+      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(clip_forward) } },
+    { .type = "Clip",
+      .opset = { 11, 0 },
+      .arity = { 1, 3, 1 },
+      .traits = ED_OP_ELEMENTWISE | ED_OP_ACTIVATION,
+      .attrs = clip_attrs,
+      .params_size = sizeof(ed_activation_params),
+      .infer = infer_clip,
+      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(clip_forward) } },
+    { .type = "Sigmoid",
+      .opset = { 6, 0 },
+      .arity = { 1, 1, 1 },
+      .traits = ED_OP_ELEMENTWISE | ED_OP_ACTIVATION,
+      .params_size = sizeof(ed_activation_params),
+      .infer = infer_activation,
+      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(sigmoid_forward) } },
+    { .type = "HardSigmoid",
+      .opset = { 6, 0 },
+      .arity = { 1, 1, 1 },
+      .traits = ED_OP_ELEMENTWISE | ED_OP_ACTIVATION,
+      .attrs = hard_sigmoid_attrs,
+      .params_size = sizeof(ed_activation_params),
+      .infer = infer_activation,
+      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(hard_sigmoid_forward) } },
+    { .type = "HardSwish",
+      .opset = { 14, 0 },
+      .arity = { 1, 1, 1 },
+      .traits = ED_OP_ELEMENTWISE | ED_OP_ACTIVATION,
+      .params_size = sizeof(ed_activation_params),
+      .infer = infer_activation,
+      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(hard_swish_forward) } },
+    { .type = "Tanh",
+      .opset = { 6, 0 },
+      .arity = { 1, 1, 1 },
+      .traits = ED_OP_ELEMENTWISE | ED_OP_ACTIVATION,
+      .params_size = sizeof(ed_activation_params),
+      .infer = infer_activation,
+      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(tanh_forward) } },
+    { 0 },
+};

@@ -1,0 +1,76 @@
+/*
+ * Fast rows: kernels that may refuse a case, listed ahead of ED_REFERENCE in their operators' rows.
+ * "onednn" rows call the library, "layout" rows are our own kernels that run in any layout.
+ */
+#ifndef OPS_FAST_H
+#define OPS_FAST_H
+
+#include "backend/onednn.h"
+#include "ops/op.h"
+
+#define ED_FAST_ROW(row)                                                                           \
+    {                                                                                              \
+        row##_name, "cpu", row##_plan, row##_run, row##_free                                       \
+    }
+#define ED_DECLARE_ROW(row)                                                                        \
+    int row##_plan(ed_kernel_plan *p);                                                             \
+    int row##_run(const ed_call *call);                                                            \
+    void row##_free(void *state)
+
+#define ed_onednn_conv_name    "onednn"
+#define ed_onednn_gemm_name    "onednn"
+#define ed_onednn_pool_name    "onednn"
+#define ed_onednn_eltwise_name "onednn"
+#define ed_layout_mean_name    "layout"
+#define ed_layout_binary_name  "layout"
+#define ed_layout_concat_name  "layout"
+#define ed_layout_quant_name   "layout"
+#define ed_layout_norm_name    "layout"
+
+ED_DECLARE_ROW(ed_onednn_conv);    /* Conv [+ Add] [+ activation] */
+ED_DECLARE_ROW(ed_onednn_gemm);    /* Gemm, MatMul [+ Add of a bias] [+ activation] */
+ED_DECLARE_ROW(ed_onednn_pool);    /* MaxPool, AveragePool */
+ED_DECLARE_ROW(ed_onednn_eltwise); /* activations */
+ED_DECLARE_ROW(ed_layout_mean);    /* GlobalAveragePool, ReduceMean over all spatial axes */
+ED_DECLARE_ROW(
+    ed_layout_binary); /* Add, Sub, Mul, Div of equal shapes, [N or 1, C, 1, 1], scalars */
+ED_DECLARE_ROW(ed_layout_concat); /* Concat of channels */
+ED_DECLARE_ROW(ed_layout_quant);  /* FakeQuantize per tensor with zero_point 0 */
+ED_DECLARE_ROW(ed_layout_norm);   /* BatchNormalization that was not folded */
+
+/* ---- for the rows' plan() (fast.c) ---- */
+/* Refuse with a static text; returns ED_OK. */
+int ed_plan_refuse(ed_kernel_plan *p, const char *reason);
+/* True when nodes[0 .. count) can disappear in one step: only the last one's output is seen. */
+bool ed_plan_closed(const ed_kernel_plan *p, uint32_t count);
+/* True when nobody reads the value after nodes[0 .. count): its memory may be overwritten. */
+bool ed_plan_dies(const ed_kernel_plan *p, ed_id value, uint32_t count);
+/* The output of nodes[count - 1]. */
+ed_id ed_plan_output(const ed_kernel_plan *p, uint32_t count);
+/* A float32 value that holds elements. */
+bool ed_plan_is_f32(const ed_kernel_plan *p, ed_id value);
+
+/* The activation of node k as a post-op; false when it is none, or one that oneDNN lacks. */
+bool ed_fuse_activation(ed_posts *posts, const ed_kernel_plan *p, uint32_t k);
+
+/* What follows nodes[0] in its group and can be computed with it. */
+typedef struct ed_fused {
+    uint32_t taken; /* nodes, nodes[0] included */
+    ed_posts posts;
+    ed_id residual; /* added to the result, of its shape; ED_NONE */
+    ed_id bias;     /* a constant [n] added along the last axis; ED_NONE */
+} ed_fused;
+/* `row_bias`: an Add of a constant row is a bias. Else every Add is a residual. */
+void ed_fuse(ed_fused *out, const ed_kernel_plan *p, bool row_bias);
+
+/* ---- for run(): a physical layout as loops, [n][g][s][b]; element i of channel block (n, g) is
+ * channel g * b + i. PLAIN: g = C, b = 1; NHWC: g = 1, b = C; blocked: g = C/b. ---- */
+typedef struct ed_grid {
+    int64_t n, g, s, b;
+    int64_t channels; /* without padding */
+} ed_grid;
+ed_grid ed_grid_of(ed_layout layout, const ed_shape *shape);
+/* Set the channels that the layout added to zero. */
+void ed_grid_clear_padding(const ed_grid *grid, float *data);
+
+#endif

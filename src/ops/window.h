@@ -1,0 +1,26 @@
+/* The sliding window of convolutions and pooling, as their inference and reference kernels walk it.
+ */
+#ifndef OPS_WINDOW_H
+#define OPS_WINDOW_H
+
+#include "ops/op.h"
+
+extern const char *const ed_auto_pad_words[];
+
+/* Positions of the window along spatial axis i of an input of size `in`; ED_DIM_UNKNOWN when the
+ * input or the kernel is not known. ceil_mode keeps a last window that begins inside of the input
+ * or its left padding and hangs over the right one. */
+int64_t ed_window_positions(const ed_window *w, int i, int64_t in, bool ceil_mode);
+
+/* One axis of a window: tap k at output position o reads input o * stride - pad + k * dilation. */
+typedef struct ed_window_axis {
+    int64_t in, out, kernel, stride, dilation, pad;
+} ed_window_axis;
+/* Depth, height, width of a window from x [N, C, spatial...] to y; missing leading axes have
+ * size 1. */
+void ed_window_axes(ed_window_axis axes[3], const ed_window *w, const ed_shape *x,
+                    const ed_shape *y);
+/* Output positions [*lo, *hi) at which tap k reads inside of the input. */
+void ed_window_valid(const ed_window_axis *a, int64_t k, int64_t *lo, int64_t *hi);
+
+#endif
