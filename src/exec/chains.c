@@ -1,0 +1,136 @@
+/*
+ * Stage 2: the running order. The nodes of a fused group that nobody outside looks into become a
+ * chain: they stand side by side at the place of their last node, so that one kernel may take
+ * several of them. All other nodes are chains of one.
+ */
+#include "exec/exec_impl.h"
+
+/* How many nodes of `list` from the first on form a unit: only the last one's outputs are read
+ * outside of it, or kept. */
+static uint32_t closed_prefix(const ed_exec *x, const ed_id *list, uint32_t n, uint32_t *member)
+{
+    const ed_graph *g = x->graph;
+    uint32_t longest = 1;
+    for (uint32_t k = 0; k < n; k++)
+        member[list[k]] = list[0]; /* marks: part of the prefix under test */
+    for (uint32_t count = n; count > 1 && longest == 1; count--) {
+        bool closed = true;
+        for (uint32_t k = 0; closed && k + 1 < count; k++) {
+            const ed_node *node = &g->nodes[list[k]];
+            for (uint32_t o = 0; closed && o < node->n_out; o++) {
+                if (node->out[o] == ED_NONE)
+                    continue;
+                const ed_value *v = &g->values[node->out[o]];
+                closed = !x->kept[node->out[o]];
+                for (size_t u = 0; closed && u < v->use_count; u++)
+                    closed = member[v->uses[u]] == list[0];
+            }
+        }
+        if (closed)
+            longest = count;
+        member[list[count - 1]] = ED_NONE;
+    }
+    return longest;
+}
+
+/* head[node] = the first node of its chain, tail[first node] = the last one. */
+static int find_chains(ed_exec *x, ed_id *head, ed_id *tail)
+{
+    const ed_graph *g = x->graph;
+    uint32_t *member = ed_malloc(g->n_nodes * sizeof *member);
+    if (!member)
+        return ED_ENOMEM;
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        head[i] = tail[i] = (ed_id)i;
+        member[i] = ED_NONE;
+    }
+    for (size_t i = 0; i < g->n_groups && !x->reference; i++) {
+        const ed_group *group = &g->groups[i];
+        for (uint32_t at = 0; at < group->n_nodes;) {
+            const ed_id *list = group->nodes + at;
+            uint32_t n = closed_prefix(x, list, group->n_nodes - at, member);
+            for (uint32_t k = 0; k < n; k++)
+                head[list[k]] = list[0];
+            tail[list[0]] = list[n - 1];
+            at += n;
+        }
+    }
+    ed_free(member);
+    return ED_OK;
+}
+
+static bool is_folded(const ed_exec *x, const ed_node *node)
+{
+    for (uint32_t i = 0; i < node->n_out; i++)
+        if (node->out[i] != ED_NONE && !x->constants[node->out[i]])
+            return false;
+    return true;
+}
+
+static void append(ed_exec *x, ed_id id)
+{
+    x->order[x->n_order] = &x->graph->nodes[id];
+    x->order_params[x->n_order] = x->params[id];
+    x->place[id] = (uint32_t)x->n_order++;
+}
+
+/* Emit each chain where its last node stands. */
+static void arrange(ed_exec *x, const ed_id *order, size_t count, const ed_id *head,
+                    const ed_id *tail)
+{
+    const ed_graph *g = x->graph;
+    for (size_t i = 0; i < count; i++) {
+        ed_id first = head[order[i]];
+        if (tail[first] != order[i] || is_folded(x, &g->nodes[order[i]]))
+            continue;
+        ed_chain *chain = &x->chains[x->n_chains++];
+        chain->begin = (uint32_t)x->n_order;
+        const ed_group *group = first == order[i] ? NULL : &g->groups[g->nodes[first].group];
+        for (uint32_t k = 0; group && k < group->n_nodes; k++)
+            if (head[group->nodes[k]] == first && group->nodes[k] != order[i] &&
+                !is_folded(x, &g->nodes[group->nodes[k]]))
+                append(x, group->nodes[k]);
+        append(x, order[i]);
+        chain->count = (uint32_t)x->n_order - chain->begin;
+    }
+}
+
+static void find_last_reads(ed_exec *x)
+{
+    const ed_graph *g = x->graph;
+    for (size_t v = 0; v < g->n_values; v++)
+        if (g->values[v].is_output || g->values[v].is_input || x->constants[v])
+            x->last_read[v] = UINT32_MAX;
+    for (size_t i = 0; i < x->n_order; i++)
+        for (uint32_t k = 0; k < x->order[i]->n_in; k++) {
+            ed_id v = x->order[i]->in[k];
+            if (v != ED_NONE && x->last_read[v] != UINT32_MAX)
+                x->last_read[v] = (uint32_t)i;
+        }
+}
+
+int ed_exec_chains(ed_exec *x)
+{
+    const ed_graph *g = x->graph;
+    int rc = ED_OK;
+    ed_id *order = NULL;
+    size_t count = 0;
+    ed_id *head = ed_malloc(g->n_nodes * sizeof *head);
+    ed_id *tail = ed_malloc(g->n_nodes * sizeof *tail);
+    x->order = ed_calloc(g->n_nodes, sizeof *x->order);
+    x->order_params = ed_calloc(g->n_nodes, sizeof *x->order_params);
+    x->chains = ed_calloc(g->n_nodes, sizeof *x->chains);
+    x->place = ed_calloc(g->n_nodes, sizeof *x->place);
+    x->last_read = ed_calloc(g->n_values, sizeof *x->last_read);
+    if (!head || !tail || !x->order || !x->order_params || !x->chains || !x->place || !x->last_read)
+        ED_GOTO(ED_ENOMEM);
+    ED_GOTO(find_chains(x, head, tail));
+    ED_GOTO(ed_graph_topological(g, &order, &count));
+    arrange(x, order, count, head, tail);
+    find_last_reads(x);
+done:
+    ed_free(head);
+    ed_free(tail);
+    ed_free(order);
+    return rc;
+}

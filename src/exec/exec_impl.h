@@ -1,0 +1,96 @@
+/*
+ * The compiled plan: buffers (a value in one layout) and steps (a kernel over buffers), and the
+ * stages that fill them in: concrete.c, chains.c, kernels.c, memory.c.
+ */
+#ifndef EXEC_EXEC_IMPL_H
+#define EXEC_EXEC_IMPL_H
+
+#include "ed/exec.h"
+
+#include "backend/onednn.h"
+#include "ops/op.h"
+
+typedef enum ed_home { ED_HOME_ARENA, ED_HOME_INPUT, ED_HOME_CONSTANT } ed_home;
+
+/* A value in one physical layout. */
+typedef struct ed_buffer {
+    ed_id value;
+    ed_layout layout;
+    ed_home home;
+    ed_tensor
+        tensor;    /* of the value's shape; `data` is set by memory.c, or by each run for inputs */
+    int64_t numel; /* physical elements, padding included */
+    size_t nbytes; /* physical */
+    uint32_t root; /* the buffer whose memory this one overwrites; itself if none */
+    uint32_t first, last; /* steps between which the memory is needed */
+    size_t offset;        /* in the arena */
+} ed_buffer;
+
+/* One kernel call. */
+typedef struct ed_step {
+    const ed_kernel *kernel; /* NULL: a change of layout, or a copy when `reorder` is NULL too */
+    const char *name;        /* of the implementation */
+    const char *refused;     /* why the best row did not take it, or NULL */
+    const ed_node *node;     /* the first one; NULL for a change of layout */
+    uint32_t taken;          /* nodes from that one on in running order */
+    uint32_t position;       /* of the first node in ed_exec.order */
+    void *state;
+    ed_prim *reorder;
+    uint32_t n_in, n_out;
+    uint32_t *in, *out; /* buffers, ED_NONE: omitted */
+    const ed_tensor **in_tensors;
+    ed_tensor **out_tensors;
+    bool inplace;
+    size_t scratch, weight_bytes;
+    double seconds;
+} ed_step;
+
+/* Nodes of one group that run together if a row takes them. */
+typedef struct ed_chain {
+    uint32_t begin, count; /* in ed_exec.order */
+} ed_chain;
+
+struct ed_exec {
+    const ed_graph *graph;
+    bool reference;
+    const ed_exec *share;
+    ed_dnn *dnn;
+    ed_arena *arena; /* lists of steps, parameters */
+    /* concrete.c: per value id */
+    ed_type *types;
+    const ed_tensor **constants; /* initializers, and results of nodes on constants */
+    bool *observed, *kept;
+    ed_tensor **folded; /* the results of nodes on constants that this executor owns */
+    size_t n_folded, folded_capacity;
+    void **params; /* per node id */
+    /* chains.c */
+    const ed_node **order;
+    const void **order_params;
+    size_t n_order;
+    ed_chain *chains;
+    size_t n_chains;
+    uint32_t *place;     /* per node id: index in `order` */
+    uint32_t *last_read; /* per value id */
+    /* kernels.c */
+    ed_layout *layouts; /* per value id */
+    uint32_t *where;    /* per value id: its first buffer, ED_NONE */
+    ed_buffer *buffers;
+    size_t n_buffers, buffer_capacity;
+    ed_step *steps;
+    size_t n_steps, step_capacity;
+    uint32_t *outputs; /* buffers of the graph's outputs */
+    /* memory.c */
+    char *memory, *scratch;
+    size_t memory_bytes, scratch_bytes;
+    size_t runs;
+    ed_observe_fn observe;
+    void *observe_ctx;
+};
+
+/* Stages, in order. */
+int ed_exec_concrete(ed_exec *x, const ed_shape *shapes);
+int ed_exec_chains(ed_exec *x);
+int ed_exec_kernels(ed_exec *x);
+int ed_exec_memory(ed_exec *x);
+
+#endif

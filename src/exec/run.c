@@ -1,0 +1,99 @@
+/* Running the compiled steps: check the inputs, call each kernel, show observed values. */
+#include "exec/exec_impl.h"
+
+#include <string.h>
+#include <time.h>
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int set_inputs(ed_exec *x, const ed_tensor *const *inputs)
+{
+    const ed_graph *g = x->graph;
+    for (size_t i = 0; i < g->n_inputs; i++) {
+        ed_buffer *b = &x->buffers[i]; /* the first buffers are the inputs, in order */
+        char given[128], wanted[128];
+        ED_FAIL_IF(inputs[i]->dtype != b->tensor.dtype ||
+                       !ed_shape_equal(&inputs[i]->shape, &b->tensor.shape),
+                   ED_ESHAPE, "input '%s' is %s%s, but the plan was compiled for %s%s",
+                   g->values[b->value].name, ed_dtype_name(inputs[i]->dtype),
+                   ed_shape_format(given, sizeof given, &inputs[i]->shape),
+                   ed_dtype_name(b->tensor.dtype),
+                   ed_shape_format(wanted, sizeof wanted, &b->tensor.shape));
+        b->tensor.data = inputs[i]->data;
+    }
+    return ED_OK;
+}
+
+static int observe(ed_exec *x, uint32_t buffer)
+{
+    if (buffer == ED_NONE || !x->observe || !x->observed[x->buffers[buffer].value])
+        return ED_OK;
+    const ed_buffer *b = &x->buffers[buffer];
+    return x->observe(x->observe_ctx, x->graph->values[b->value].name, b->tensor.data, b->numel,
+                      b->numel - b->tensor.numel);
+}
+
+/* Values that no step computes: inputs, and constants that were asked for. */
+static int observe_given(ed_exec *x)
+{
+    const ed_graph *g = x->graph;
+    if (!x->observe)
+        return ED_OK;
+    for (size_t v = 0; v < g->n_values; v++) {
+        const ed_tensor *t = x->constants[v];
+        if (x->observed[v] && t)
+            ED_TRY(x->observe(x->observe_ctx, g->values[v].name, t->data, t->numel, 0));
+    }
+    for (uint32_t i = 0; i < g->n_inputs; i++)
+        ED_TRY(observe(x, i));
+    return ED_OK;
+}
+
+static int run_step(ed_exec *x, ed_step *s)
+{
+    if (s->kernel) {
+        ed_call call = { .node = s->node,
+                         .params = x->order_params[s->position],
+                         .state = s->state,
+                         .scratch = x->scratch,
+                         .n_in = s->n_in,
+                         .n_out = s->n_out,
+                         .in = s->in_tensors,
+                         .out = s->out_tensors };
+        return s->kernel->run(&call);
+    }
+    if (s->reorder) {
+        void *data[ED_ARG_COUNT] = {
+            [ED_ARG_SRC] = s->in_tensors[0]->data, [ED_ARG_DST] = s->out_tensors[0]->data
+        };
+        return ed_prim_run(s->reorder, data, x->scratch);
+    }
+    if (s->in_tensors[0]->nbytes)
+        memcpy(s->out_tensors[0]->data, s->in_tensors[0]->data, s->in_tensors[0]->nbytes);
+    return ED_OK;
+}
+
+int ed_exec_run(ed_exec *exec, const ed_tensor *const *inputs, const ed_tensor **outputs)
+{
+    ED_TRY(set_inputs(exec, inputs));
+    ED_TRY(observe_given(exec));
+    for (size_t i = 0; i < exec->n_steps; i++) {
+        ed_step *s = &exec->steps[i];
+        double begin = now();
+        int rc = run_step(exec, s);
+        if (rc != ED_OK)
+            return s->node ? ed_error_context(rc, "%s", ed_node_label(exec->graph, s->node)) : rc;
+        s->seconds += now() - begin;
+        for (uint32_t k = 0; s->node && k < s->n_out; k++)
+            ED_TRY(observe(exec, s->out[k]));
+    }
+    exec->runs++;
+    for (size_t i = 0; i < exec->graph->n_outputs; i++)
+        outputs[i] = &exec->buffers[exec->outputs[i]].tensor;
+    return ED_OK;
+}
