@@ -1,0 +1,124 @@
+/*
+ * The batches of an open dataset: their buffers, allocated once, and filling them.
+ *
+ * A batch goes from the file to `raw`, as stored, and from there to a slot, as the model takes it.
+ */
+#include "data/reader.h"
+
+#include "base/mem.h"
+
+static const size_t max_batch_bytes = (size_t)1 << 36; /* beyond it a size is a mistake */
+
+/* ---- buffers ---- */
+
+/* Bytes of a full batch of one input as stored and as fed. */
+static int batch_bytes(const ed_dataset *d, const ed_source *s, size_t *stored, size_t *fed)
+{
+    size_t numel = (size_t)d->batch;
+    bool fits = ed_mul_size(s->data.row_bytes, (size_t)d->batch, stored);
+    for (int i = 1; i < s->shape.rank; i++)
+        fits = fits && ed_mul_size(numel, (size_t)s->shape.dim[i], &numel);
+    fits = fits && ed_mul_size(numel, ed_dtype_bits(s->convert.to) / 8, fed);
+    ED_FAIL_IF(!fits || *stored > max_batch_bytes || *fed > max_batch_bytes, ED_ESHAPE,
+               "%s: dataset '%s': a batch of %lld samples takes more than 64 GiB; use a smaller "
+               "batch, or check the dataset's shape",
+               d->path, s->data.name, (long long)d->batch);
+    return ED_OK;
+}
+
+static int new_slot(ed_batch_slot *slot, const ed_dataset *d)
+{
+    size_t n = d->n_sources, stored = 0, fed = 0;
+    slot->data = ed_calloc(n, sizeof *slot->data);
+    slot->tensors = slot->data ? ed_calloc(n, sizeof *slot->tensors) : NULL;
+    slot->views = slot->tensors ? ed_calloc(n, sizeof(ed_tensor *)) : NULL;
+    if (!slot->views)
+        return ED_ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        ED_TRY(batch_bytes(d, &d->sources[i], &stored, &fed));
+        slot->data[i] = ed_aligned_alloc(fed);
+        if (!slot->data[i])
+            return ED_ENOMEM;
+        slot->views[i] = &slot->tensors[i];
+    }
+    if (d->has_labels && !(slot->labels = ed_calloc((size_t)d->batch, sizeof *slot->labels)))
+        return ED_ENOMEM;
+    return ED_OK;
+}
+
+static void free_slot(ed_batch_slot *slot, size_t n)
+{
+    for (size_t i = 0; slot->data && i < n; i++)
+        ed_free(slot->data[i]);
+    ed_free(slot->data);
+    ed_free(slot->tensors);
+    ed_free(slot->views);
+    ed_free(slot->labels);
+}
+
+int ed_reader_new_buffers(ed_dataset *d)
+{
+    size_t largest = 0, stored = 0, fed = 0;
+    for (size_t i = 0; i < d->n_sources; i++) {
+        ED_TRY(batch_bytes(d, &d->sources[i], &stored, &fed));
+        largest = stored > largest ? stored : largest;
+    }
+    d->raw = ed_aligned_alloc(largest);
+    if (!d->raw)
+        return ED_ENOMEM;
+    for (int i = 0; i < ED_PREFETCH_SLOTS; i++)
+        ED_TRY(new_slot(&d->slots[i], d));
+    return ED_OK;
+}
+
+void ed_reader_free_buffers(ed_dataset *d)
+{
+    for (int i = 0; i < ED_PREFETCH_SLOTS; i++)
+        free_slot(&d->slots[i], d->n_sources);
+    ed_free(d->raw);
+}
+
+/* ---- reading, on the thread ---- */
+
+static int read_rows(const ed_h5_dataset *data, int64_t first, int64_t count, hid_t type, void *to)
+{
+    ed_h5_enter();
+    int rc = ed_h5_read_rows(data, first, count, type, to);
+    ed_h5_leave();
+    return rc;
+}
+
+static int judge(const ed_dataset *d, const ed_source *s, const ed_convert_bad *bad, int64_t first)
+{
+    ED_FAIL_IF(bad->count && s->convert.to != ED_F32, ED_EFORMAT,
+               "%s: dataset '%s' has %lld values in the batch of sample %lld that the model's "
+               "input of type %s cannot hold",
+               d->path, s->data.name, (long long)bad->count, (long long)(first + bad->first_sample),
+               ed_dtype_name(s->convert.to));
+    ED_FAIL_IF(bad->count && !d->allow_nonfinite, ED_ENONFINITE,
+               "%s: dataset '%s' gives NaN or infinity, first in sample %lld, %lld values in its "
+               "batch; repair the data, or go on with --allow-nonfinite",
+               d->path, s->data.name, (long long)(first + bad->first_sample),
+               (long long)bad->count);
+    return ED_OK;
+}
+
+int ed_reader_fill(void *ctx, int index, int64_t first, int64_t count)
+{
+    ed_dataset *d = ctx;
+    ed_batch_slot *slot = &d->slots[index];
+    slot->nonfinite = 0;
+    for (size_t i = 0; i < d->n_sources; i++) {
+        const ed_source *s = &d->sources[i];
+        ED_TRY(read_rows(&s->data, first, count, 0, d->raw));
+        ed_convert_bad bad = ed_convert_run(&s->convert, slot->data[i], d->raw, count);
+        ED_TRY(judge(d, s, &bad, first));
+        slot->nonfinite += bad.count;
+        ed_shape shape = s->shape;
+        shape.dim[0] = count;
+        ED_TRY(ed_tensor_view(&slot->tensors[i], s->convert.to, &shape, slot->data[i]));
+    }
+    if (d->has_labels)
+        ED_TRY(read_rows(&d->labels, first, count, H5T_NATIVE_INT64, slot->labels));
+    return ED_OK;
+}

@@ -1,0 +1,41 @@
+/* An open dataset inside, and the reading of its batches. */
+#ifndef DATA_READER_H
+#define DATA_READER_H
+
+#include "data/prefetch.h"
+#include "data/source.h"
+#include "ed/dataset.h"
+
+/* What the thread fills and the caller sees: one batch. */
+typedef struct ed_batch_slot {
+    void **data;        /* per input, room for a full batch */
+    ed_tensor *tensors; /* views of `data` of the batch's size */
+    const ed_tensor **views;
+    int64_t *labels;
+    int64_t nonfinite;
+} ed_batch_slot;
+
+struct ed_dataset {
+    char *path;
+    hid_t file;
+    size_t n_sources;
+    ed_source *sources; /* per graph input */
+    ed_h5_dataset labels;
+    bool has_labels, allow_nonfinite;
+    int64_t samples, count, batch; /* in the file; to be read; per batch */
+    uint64_t hash;
+    int64_t nonfinite;
+    void *raw; /* stored rows of one input, before conversion: the thread's */
+    ed_batch_slot slots[ED_PREFETCH_SLOTS];
+    ed_prefetch *prefetch;
+};
+
+/* Allocate raw and slots for d->batch samples. ED_ESHAPE (too large), ED_ENOMEM; what was allocated
+ * is released by ed_reader_free_buffers() in every case. */
+int ed_reader_new_buffers(ed_dataset *d);
+void ed_reader_free_buffers(ed_dataset *d);
+/* An ed_prefetch_fn: read and convert a batch; ctx is the dataset. ED_EIO, ED_EFORMAT (an integer
+ * that the input cannot hold), ED_ENONFINITE. */
+int ed_reader_fill(void *ctx, int index, int64_t first, int64_t count);
+
+#endif
