@@ -1,0 +1,40 @@
+/* Calibration inside: the searches behind the methods, and what a ranges file holds. */
+#ifndef CALIB_CALIB_H
+#define CALIB_CALIB_H
+
+#include "base/mem.h"
+#include "ed/calib.h"
+
+/* ---- searches over a histogram (kl.c, mse.c): -1 when no candidate is sound, or ED_ENOMEM ---- */
+/* The bin edge i in [start, bins] whose clipped histogram has the least KL divergence from its
+ * version in `levels` levels. */
+int64_t ed_kl_search(const uint64_t *counts, size_t bins, unsigned start, unsigned levels);
+/* The bin i in [start, bins) whose centre, as amax with levels 0 .. qmax, has the least squared
+ * error. */
+int64_t ed_mse_search(const uint64_t *counts, size_t bins, unsigned start, unsigned qmax);
+
+/* ---- methods (methods.c) ---- */
+/* The parameters with the defaults in place of zeros. */
+ed_method_params ed_method_params_complete(const ed_method_params *params);
+
+/* ---- ranges (ranges.c) ---- */
+struct ed_ranges {
+    ed_arena *arena; /* of all strings */
+    ed_range_row *rows;
+    size_t count, capacity;
+    /* provenance; the strings are never NULL in a complete one */
+    const char *tool; /* "ed 0.1.0": what wrote it */
+    uint64_t model_hash, data_hash;
+    const char *data, *target, *method; /* data: the file's name without folder */
+    ed_method_params params;
+    uint64_t bins, samples, nonfinite;
+};
+
+/* Without rows, `tool` filled in, empty strings elsewhere. @return ED_OK or ED_ENOMEM */
+int ed_ranges_new(ed_ranges **out);
+/* Append a copy of a row. @return ED_OK, ED_ENOMEM */
+int ed_ranges_add(ed_ranges *ranges, const ed_range_row *row);
+/* The row of a value's name, or NULL. */
+const ed_range_row *ed_ranges_find(const ed_ranges *ranges, const char *value);
+
+#endif

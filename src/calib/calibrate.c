@@ -1,0 +1,245 @@
+/*
+ * Calibration: one streaming pass with an observer on every activation that the plan quantizes,
+ * then the method on every observation. Memory is one histogram per value, whatever the number of
+ * samples.
+ */
+#include "calib/calib.h"
+#include "calib/runner.h"
+
+#include "base/parallel.h"
+#include "base/strmap.h"
+
+#include <string.h>
+
+typedef struct pass {
+    const ed_plan *plan;
+    const ed_calib_options *opts;
+    const ed_method *method;
+    size_t count;        /* observed values */
+    const char **values; /* [count] */
+    size_t *points;      /* [count]: their points */
+    ed_observer **observers;
+    ed_range *ranges;
+    ed_strmap index; /* value -> position */
+} pass;
+
+static const ed_calib_options defaults;
+
+static int list_values(pass *p)
+{
+    size_t n = ed_plan_point_count(p->plan);
+    p->values = ed_calloc(n, sizeof *p->values);
+    p->points = ed_calloc(n, sizeof *p->points);
+    p->observers = ed_calloc(n, sizeof(ed_observer *));
+    p->ranges = ed_calloc(n, sizeof *p->ranges);
+    if (!p->values || !p->points || !p->observers || !p->ranges)
+        return ED_ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        const ed_qdq_point *point = ed_plan_point(p->plan, i);
+        if (point->weight || point->fixed_scale > 0 || point->scale_of != i)
+            continue;
+        p->points[p->count] = i;
+        p->values[p->count] = point->value;
+        ED_TRY(ed_strmap_put(&p->index, point->value, (uint32_t)p->count));
+        ED_TRY(ed_observer_new(&p->observers[p->count], p->opts->bins, p->opts->params.ema));
+        p->count++;
+    }
+    return ED_OK;
+}
+
+static int observe(void *ctx, const char *value, const float *data, int64_t n, int64_t padding)
+{
+    pass *p = ctx;
+    uint32_t i;
+    return ed_strmap_get(&p->index, value, &i) ? ed_observer_add(p->observers[i], data, n, padding)
+                                               : ED_OK;
+}
+
+static int tell(const ed_calib_options *opts, int64_t done, int64_t total)
+{
+    ED_FAIL_IF(opts->progress && opts->progress(opts->progress_ctx, "samples", done, total),
+               ED_EINTR, "calibration was stopped after %lld of %lld samples; nothing was written",
+               (long long)done, (long long)total);
+    return ED_OK;
+}
+
+static int run_pass(pass *p, const ed_graph *graph, ed_dataset *data)
+{
+    ed_exec_options exec = { .device = p->opts->device,
+                             .observed = p->values,
+                             .observed_count = p->count };
+    ed_runner runner;
+    int64_t done = 0, total = ed_dataset_count(data);
+    ED_TRY(ed_dataset_rewind(data));
+    ED_TRY(ed_runner_init(&runner, graph, data, &exec, observe, p));
+    int rc = tell(p->opts, 0, total);
+    while (rc == ED_OK) {
+        ed_batch batch;
+        rc = ed_dataset_next(data, &batch);
+        if (rc != ED_OK || !batch.size)
+            break;
+        rc = ed_runner_run(&runner, &batch);
+        done += batch.size;
+        if (rc == ED_OK)
+            rc = tell(p->opts, done, total);
+    }
+    ed_runner_clear(&runner);
+    return rc;
+}
+
+static void search(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    pass *p = ctx;
+    (void)thread;
+    for (int64_t i = begin; i < end; i++) {
+        ed_observation seen = ed_observer_get(p->observers[i]);
+        p->ranges[i] = p->method->range(&seen, &p->opts->params);
+    }
+}
+
+static int add_row(ed_ranges *ranges, const pass *p, size_t i)
+{
+    const ed_qdq_point *point = ed_plan_point(p->plan, p->points[i]);
+    ed_observation seen = ed_observer_get(p->observers[i]);
+    unsigned bits = p->opts->params.bits ? p->opts->params.bits : 8;
+    ed_range_row row = {
+        .value = point->value,
+        .group = point->group,
+        .rule = point->rule,
+        .method = p->method->name,
+        .min = seen.min,
+        .max = seen.max,
+        .amax = p->ranges[i].amax,
+        .total = seen.total,
+        .nonfinite = seen.nonfinite,
+        .note = p->ranges[i].note,
+    };
+    row.scale = ed_scale_of(row.amax, bits, &row.floored);
+    ED_FAIL_IF(!seen.total && seen.nonfinite, ED_ENONFINITE,
+               "the value '%s' is NaN or infinite for every sample; check the model and the data's "
+               "mean and std",
+               point->value);
+    if (seen.nonfinite)
+        ed_log(ED_LOG_WARNING,
+               "the value '%s' held %llu NaN or infinite numbers, which were left out",
+               point->value, (unsigned long long)seen.nonfinite);
+    if (row.floored)
+        ed_log(ED_LOG_WARNING,
+               "the value '%s' is (almost) always zero; its scale is the smallest "
+               "allowed, %g",
+               point->value, (double)row.scale);
+    ranges->nonfinite += seen.nonfinite;
+    return ed_ranges_add(ranges, &row);
+}
+
+static int fill_ranges(ed_ranges *ranges, const pass *p, const ed_graph *graph,
+                       const ed_dataset *data)
+{
+    ranges->model_hash = ed_graph_hash(graph);
+    ranges->data_hash = ed_dataset_hash(data);
+    ranges->method = ed_arena_strdup(ranges->arena, p->method->name);
+    ranges->data = ed_arena_strdup(ranges->arena, ed_dataset_name(data));
+    ranges->target = ed_arena_strdup(ranges->arena, ed_plan_target(p->plan));
+    if (!ranges->method || !ranges->data || !ranges->target)
+        return ED_ENOMEM;
+    ranges->params = p->opts->params;
+    ranges->bins = p->opts->bins ? p->opts->bins : ED_HISTOGRAM_BINS;
+    ranges->samples = (uint64_t)ed_dataset_count(data);
+    for (size_t i = 0; i < p->count; i++)
+        ED_TRY(add_row(ranges, p, i));
+    return ED_OK;
+}
+
+static void clear_pass(pass *p)
+{
+    for (size_t i = 0; p->observers && i < p->count; i++)
+        ed_observer_free(p->observers[i]);
+    ed_free(p->observers);
+    ed_free(p->values);
+    ed_free(p->points);
+    ed_free(p->ranges);
+    ed_strmap_clear(&p->index);
+}
+
+static int find_method(const ed_method **out, const char *name)
+{
+    *out = name ? ed_method_find(name) : ed_method_at(0);
+    ED_FAIL_IF(!*out, ED_ENOTFOUND, "there is no calibration method '%s'; --help lists them", name);
+    return ED_OK;
+}
+
+int ed_calibrate(ed_ranges **out, const ed_graph *graph, const ed_plan *plan, ed_dataset *data,
+                 const ed_calib_options *opts)
+{
+    pass p = { .plan = plan, .opts = opts ? opts : &defaults };
+    ed_ranges *ranges = NULL;
+    *out = NULL;
+    ED_TRY(find_method(&p.method, p.opts->method));
+    int rc = list_values(&p);
+    if (rc == ED_OK)
+        rc = run_pass(&p, graph, data);
+    if (rc == ED_OK) {
+        ed_parallel_for((int64_t)p.count, 1, search, &p);
+        rc = ed_ranges_new(&ranges);
+    }
+    if (rc == ED_OK)
+        rc = fill_ranges(ranges, &p, graph, data);
+    clear_pass(&p);
+    if (rc != ED_OK) {
+        ed_ranges_free(ranges);
+        return rc;
+    }
+    *out = ranges;
+    return ED_OK;
+}
+
+/* ---- scales into the plan ---- */
+
+static int apply_weight(ed_plan *plan, size_t i, const ed_graph *graph, const char *method)
+{
+    const ed_qdq_point *point = ed_plan_point(plan, i);
+    const ed_tensor *w = ed_graph_constant(graph, point->value);
+    ED_FAIL_IF(!w, ED_EMISMATCH, "the weight '%s' is not in the graph; build the plan from it",
+               point->value);
+    size_t n = point->axis < 0 ? 1 : (size_t)w->shape.dim[point->axis];
+    float *scales = ed_malloc(n * sizeof *scales);
+    if (!scales)
+        return ED_ENOMEM;
+    int rc = ed_weight_scales(scales, w, point->axis, method, 8);
+    if (rc != ED_OK)
+        ed_error_context(rc, "weight '%s'", point->value);
+    else
+        rc = ed_plan_set_scales(plan, i, scales, n);
+    ed_free(scales);
+    return rc;
+}
+
+static int apply_activation(ed_plan *plan, size_t i, const ed_ranges *ranges)
+{
+    const ed_qdq_point *point = ed_plan_point(plan, i);
+    float fixed = (float)point->fixed_scale;
+    if (fixed > 0.0F)
+        return ed_plan_set_scales(plan, i, &fixed, 1);
+    const char *value = ed_plan_point(plan, point->scale_of)->value;
+    const ed_range_row *row = ed_ranges_find(ranges, value);
+    ED_FAIL_IF(!row, ED_EMISMATCH,
+               "the ranges hold nothing for the value '%s'; calibrate again with the same options",
+               value);
+    return ed_plan_set_scales(plan, i, &row->scale, 1);
+}
+
+int ed_calibrate_apply(ed_plan *plan, const ed_graph *graph, const ed_ranges *ranges,
+                       const ed_calib_options *opts)
+{
+    const char *weight_method = opts && opts->weight_method ? opts->weight_method : "mse";
+    ED_FAIL_IF(ranges->model_hash != ed_graph_hash(graph), ED_EMISMATCH,
+               "the ranges were made for another model (%016llx, not %016llx); calibrate this one",
+               (unsigned long long)ranges->model_hash, (unsigned long long)ed_graph_hash(graph));
+    ED_FAIL_IF(strcmp(ranges->target, ed_plan_target(plan)) != 0, ED_EMISMATCH,
+               "the ranges were made for target %s, not %s; calibrate again", ranges->target,
+               ed_plan_target(plan));
+    for (size_t i = 0; i < ed_plan_point_count(plan); i++)
+        ED_TRY(ed_plan_point(plan, i)->weight ? apply_weight(plan, i, graph, weight_method)
+                                              : apply_activation(plan, i, ranges));
+    return ED_OK;
+}

@@ -1,0 +1,145 @@
+/*
+ * Calibration methods: pure functions from an observation to a range, and their table. To add one:
+ * a function, a row, a golden in tests/calib/.
+ *
+ * Whatever was seen, amax is finite and >= 0. Nothing or only zeros: 0. Where a search has no sound
+ * candidate (all of the mass in one bin, fewer bins than levels): the observed maximum, with a
+ * note.
+ */
+#include "calib/calib.h"
+
+#include <math.h>
+#include <string.h>
+
+static double observed_max(const ed_observation *seen)
+{
+    return fmax(fabs(seen->min), fabs(seen->max));
+}
+
+/* True, and the answer, when there is nothing to search. */
+static bool nothing_seen(ed_range *out, const ed_observation *seen)
+{
+    *out = (ed_range){ 0.0, -1, NULL };
+    if (seen->total == 0)
+        out->note = "no finite value was seen";
+    else if (!(seen->range > 0.0))
+        out->note = "only zeros were seen";
+    return out->note != NULL;
+}
+
+static ed_range keep_max(const ed_observation *seen, const char *note)
+{
+    return (ed_range){ observed_max(seen), -1, note };
+}
+
+/* As keep_max() after a search that failed with `code`. */
+static ed_range keep_max_after(const ed_observation *seen, int64_t code, const char *note)
+{
+    return keep_max(seen, code == ED_ENOMEM ? "kept the observed maximum: memory ran out" : note);
+}
+
+ed_method_params ed_method_params_complete(const ed_method_params *params)
+{
+    ed_method_params p = *params;
+    p.percentile = p.percentile > 0.0 ? fmin(p.percentile, 100.0) : 99.99;
+    p.ema = p.ema > 0.0 ? p.ema : 0.01;
+    p.bits = !p.bits ? 8 : p.bits < 2 ? 2 : p.bits > 8 ? 8 : p.bits;
+    return p;
+}
+
+/* amax = max |x| */
+static ed_range minmax_range(const ed_observation *seen, const ed_method_params *params)
+{
+    (void)params;
+    ed_range range;
+    return nothing_seen(&range, seen) ? range : keep_max(seen, NULL);
+}
+
+/* amax of the batches' averaged min and max */
+static ed_range ema_range(const ed_observation *seen, const ed_method_params *params)
+{
+    (void)params;
+    ed_range range;
+    if (!nothing_seen(&range, seen))
+        range.amax = fmax(fabs(seen->ema_min), fabs(seen->ema_max));
+    return range;
+}
+
+/* amax = lower edge of the first bin whose cumulative share is >= p. */
+static ed_range percentile_range(const ed_observation *seen, const ed_method_params *params)
+{
+    ed_range range;
+    if (nothing_seen(&range, seen))
+        return range;
+    double p = ed_method_params_complete(params).percentile / 100.0;
+    uint64_t sum = 0;
+    size_t k = 0;
+    /* 99.99 / 100 is no binary fraction: a share that reaches it exactly must not miss by rounding
+     */
+    for (; k < seen->bins - 1; k++) {
+        sum += seen->counts[k];
+        if ((double)sum / (double)seen->total >= p - 1e-12)
+            break;
+    }
+    range.index = (int64_t)k;
+    range.amax = (double)k / (double)seen->bins * seen->range;
+    if (k == 0)
+        range.note = "the percentile falls into the first bin: take a higher one";
+    return range;
+}
+
+/* amax = the bin edge with the least KL divergence (kl.c). */
+static ed_range entropy_range(const ed_observation *seen, const ed_method_params *params)
+{
+    ed_range range;
+    if (nothing_seen(&range, seen))
+        return range;
+    unsigned start = 1u << (ed_method_params_complete(params).bits - 1);
+    int64_t i =
+        ed_kl_search(seen->counts, seen->bins, start, params->is_unsigned ? 2 * start : start);
+    if (i < 0)
+        return keep_max_after(seen, i,
+                              "kept the observed maximum: no range holds half of the values "
+                              "in two bins or more");
+    range.index = i;
+    range.amax = (double)i / (double)seen->bins * seen->range;
+    return range;
+}
+
+/* amax = the bin centre with the least squared error (mse.c). */
+static ed_range mse_range(const ed_observation *seen, const ed_method_params *params)
+{
+    ed_range range;
+    if (nothing_seen(&range, seen))
+        return range;
+    unsigned start = 1u << (ed_method_params_complete(params).bits - 1);
+    int64_t i = ed_mse_search(seen->counts, seen->bins, start,
+                              params->is_unsigned ? 2 * start - 1 : start - 1);
+    if (i < 0)
+        return keep_max_after(seen, i, "kept the observed maximum: every range has the same error");
+    range.index = i;
+    range.amax = ((double)i + 0.5) / (double)seen->bins * seen->range;
+    return range;
+}
+
+static const ed_method methods[] = {
+    { "mse", "least squared error of the quantized histogram", mse_range, true },
+    { "entropy", "least KL divergence between the histogram and its 8-bit version", entropy_range,
+      false },
+    { "percentile", "the value below which a share of all |x| lies", percentile_range, false },
+    { "minmax", "the largest |x|", minmax_range, true },
+    { "ema", "the batches' smallest and largest x, averaged exponentially", ema_range, false },
+};
+
+const ed_method *ed_method_at(size_t i)
+{
+    return i < ED_LENGTH(methods) ? &methods[i] : NULL;
+}
+
+const ed_method *ed_method_find(const char *name)
+{
+    for (size_t i = 0; i < ED_LENGTH(methods); i++)
+        if (strcmp(methods[i].name, name) == 0)
+            return &methods[i];
+    return NULL;
+}
