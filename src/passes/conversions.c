@@ -1,0 +1,215 @@
+/*
+ * Conversions: structural rewrites that keep the numbers, repeated until nothing matches.
+ *
+ *   remove_identity   y = Identity(x), Dropout(x)        ->  x
+ *   fold_bn           y = BatchNormalization(Conv(x, W, b))
+ *                     ->  y = Conv(x, W * g, (b - mean) * g + beta),  g = gamma / sqrt(var +
+ * epsilon) likewise ConvTranspose and Gemm; computed in double, stored in float32. Condition: the
+ * parameters and W are float32 initializers. constant folding  (fold.c)
+ */
+#include "passes/match.h"
+
+#include <math.h>
+#include <string.h>
+
+#define ANY   ED_PAT_ANY
+#define CONST ED_PAT_CONST
+#define NODE  ED_PAT_NODE
+
+static const ed_pat_node identity[] = { { .op = "Identity|Dropout", .in = { ANY } }, { 0 } };
+
+static const char *name_is_fixed(const ed_graph *g, const ed_match *m)
+{
+    const ed_node *node = &g->nodes[m->root];
+    const ed_value *x = &g->values[node->in[0]], *y = &g->values[node->out[0]];
+    if (node->n_out > 1 && node->out[1] != ED_NONE && ed_value_uses(&g->values[node->out[1]]))
+        return "its second output is used";
+    if (y->is_output && (x->is_input || x->is_output || x->constant))
+        return "it connects a graph output to a value of another fixed name";
+    return NULL;
+}
+
+static int remove_identity(ed_graph *g, const ed_match *m)
+{
+    ed_id from = g->nodes[m->root].out[0], to = g->nodes[m->root].in[0];
+    ED_TRY(ed_graph_replace_value(g, from, to));
+    ed_graph_remove_node(g, m->root);
+    return ED_OK;
+}
+
+static const ed_pat_node weighted_bn[] = {
+    { .op = "Conv|ConvTranspose|Gemm", .in = { ANY, CONST } },
+    { .op = "BatchNormalization", .in = { NODE(0), CONST, CONST, CONST, CONST } },
+    { 0 },
+};
+
+/* Dimension of W that holds the output channels (before groups, for ConvTranspose), and its size.
+ */
+static bool channel_axis(const ed_graph *g, const ed_node *node, int *axis, int64_t *channels)
+{
+    const ed_shape *w = &g->values[node->in[1]].shape;
+    const ed_attr *group = ed_node_attr(node, "group"), *trans_b = ed_node_attr(node, "transB");
+    bool transposed = strcmp(node->op_type, "ConvTranspose") == 0;
+    bool gemm = strcmp(node->op_type, "Gemm") == 0;
+    if (w->rank < 2)
+        return false;
+    *axis = transposed || (gemm && !(trans_b && trans_b->i)) ? 1 : 0;
+    *channels = w->dim[*axis] * (transposed && group ? group->i : 1);
+    return true;
+}
+
+static bool is_f32_vector(const ed_tensor *t, int64_t n)
+{
+    return t && t->dtype == ED_F32 && t->shape.rank == 1 && t->numel == n;
+}
+
+static const char *bn_not_foldable(const ed_graph *g, const ed_match *m)
+{
+    const ed_node *node = &g->nodes[m->at[0]], *bn = &g->nodes[m->at[1]];
+    const ed_tensor *w = ed_node_constant(g, node, 1), *b = ed_node_constant(g, node, 2);
+    const ed_attr *training = ed_node_attr(bn, "training_mode");
+    const ed_attr *alpha = ed_node_attr(node, "alpha"), *beta = ed_node_attr(node, "beta");
+    int axis;
+    int64_t channels = 0;
+    if (!w || w->dtype != ED_F32)
+        return "the weight is no float32 initializer";
+    if (!channel_axis(g, node, &axis, &channels))
+        return "the weight has fewer than two dimensions";
+    if (ed_node_in(node, 2) != ED_NONE && !is_f32_vector(b, channels))
+        return "the bias is no float32 initializer of one number per channel";
+    for (uint32_t i = 1; i <= 4; i++)
+        if (!is_f32_vector(ed_node_constant(g, bn, i), channels))
+            return "a parameter is no float32 initializer of one number per channel";
+    if ((training && training->i) || (alpha && alpha->f != 1.0F) || (beta && beta->f != 1.0F))
+        return "it is in training mode, or Gemm scales its result";
+    for (uint32_t i = 1; i < bn->n_out; i++)
+        if (bn->out[i] != ED_NONE && ed_value_uses(&g->values[bn->out[i]]))
+            return "its statistics are used as outputs";
+    return NULL;
+}
+
+/* W and b with the normalization in them. w is [outer, channels / groups, inner] around the axis;
+ * `groups` repeats for ConvTranspose, whose first dimension runs over the groups. */
+static void scale_weights(float *w, float *bias, int64_t outer, int64_t channels, int64_t groups,
+                          int64_t inner, const float *const *bn, float epsilon)
+{
+    int64_t per_group = channels / groups, outer_per_group = outer / groups;
+    for (int64_t c = 0; c < channels; c++) {
+        double g = (double)bn[0][c] / sqrt((double)bn[3][c] + (double)epsilon);
+        int64_t first = c / per_group * outer_per_group;
+        for (int64_t o = first; o < first + outer_per_group; o++) {
+            float *row = w + (o * per_group + c % per_group) * inner;
+            for (int64_t i = 0; i < inner; i++)
+                row[i] = (float)((double)row[i] * g);
+        }
+        bias[c] = (float)(((double)bias[c] - (double)bn[2][c]) * g + (double)bn[1][c]);
+    }
+}
+
+static int64_t product(const ed_shape *shape, int begin, int end)
+{
+    int64_t n = 1;
+    for (int i = begin; i < end; i++)
+        n *= shape->dim[i];
+    return n;
+}
+
+/* A constant with new numbers: in the old one's place, or beside it when others read that too. */
+static int new_constant(ed_graph *g, ed_id *id, ed_id old, const char *stem, ed_tensor *tensor)
+{
+    if (old == ED_NONE || ed_value_uses(&g->values[old]) > 1)
+        return ed_graph_add_constant_take(g, id, stem, tensor);
+    ed_tensor_free(g->values[old].constant);
+    g->values[old].constant = tensor;
+    *id = old;
+    return ED_OK;
+}
+
+/* Make the folded tensors; the graph is not touched. */
+static int fold_tensors(const ed_graph *g, const ed_match *m, ed_tensor **w, ed_tensor **b)
+{
+    const ed_node *node = &g->nodes[m->at[0]], *bn = &g->nodes[m->at[1]];
+    const ed_tensor *old_b = ed_node_constant(g, node, 2);
+    const ed_attr *eps = ed_node_attr(bn, "epsilon");
+    const float *params[4];
+    int axis;
+    int64_t channels;
+    channel_axis(g, node, &axis, &channels);
+    for (uint32_t i = 0; i < 4; i++)
+        params[i] = ed_node_constant(g, bn, i + 1)->data;
+    ED_TRY(ed_tensor_clone(w, ed_node_constant(g, node, 1)));
+    int rc = old_b ? ed_tensor_clone(b, old_b) : ed_tensor_new(b, ED_F32, &ED_SHAPE(channels));
+    if (rc != ED_OK) {
+        ed_tensor_free(*w);
+        return rc;
+    }
+    const ed_shape *shape = &(*w)->shape;
+    scale_weights((*w)->data, (*b)->data, product(shape, 0, axis), channels,
+                  channels / shape->dim[axis], product(shape, axis + 1, shape->rank), params,
+                  eps ? eps->f : 1e-5F);
+    return ED_OK;
+}
+
+static int fold_bn(ed_graph *g, const ed_match *m)
+{
+    const ed_node old = g->nodes[m->at[0]];
+    ed_id ids[3] = { old.in[0], ED_NONE, ED_NONE }, out = g->nodes[m->at[1]].out[0], fresh;
+    const char *weight = g->values[old.in[1]].name;
+    char stem[512];
+    ed_tensor *w, *b;
+    snprintf(stem, sizeof stem, "%.500s_bias", g->values[out].name);
+    ED_TRY(fold_tensors(g, m, &w, &b));
+    int rc = new_constant(g, &ids[1], old.in[1], weight, w);
+    if (rc != ED_OK) {
+        ed_tensor_free(b);
+        return rc;
+    }
+    ED_TRY(new_constant(g, &ids[2], ed_node_in(&old, 2), stem, b));
+    ed_graph_remove_node(g, m->at[1]);
+    ed_graph_remove_node(g, m->at[0]);
+    ED_TRY(ed_graph_add_node(g, &fresh, old.op_type, old.name, ids, 3, &out, 1));
+    g->nodes[fresh].attrs = old.attrs; /* in the arena: shared is fine */
+    g->nodes[fresh].n_attrs = old.n_attrs;
+    g->nodes[fresh].doc = old.doc;
+    return ED_OK;
+}
+
+const ed_pattern ed_conversions[] = {
+    { "remove_identity", ED_PHASE_CONVERT, identity, name_is_fixed, remove_identity, { 0 } },
+    { "fold_bn", ED_PHASE_CONVERT, weighted_bn, bn_not_foldable, fold_bn, { 0 } },
+    { 0 },
+};
+
+/* One sweep of one row over the graph; *applied is increased. */
+static int sweep(ed_graph *g, const ed_pattern *pattern, size_t *applied)
+{
+    ed_id *order;
+    size_t n;
+    ED_TRY(ed_graph_topological(g, &order, &n));
+    int rc = ED_OK;
+    for (size_t k = 0; rc == ED_OK && k < n; k++) {
+        ed_match m;
+        if (g->nodes[order[k]].dead || !ed_match_at(&m, pattern, 0, g, NULL, order[k]) ||
+            (pattern->reject && pattern->reject(g, &m)))
+            continue;
+        rc = pattern->rewrite(g, &m);
+        *applied += rc == ED_OK;
+#ifndef NDEBUG
+        if (rc == ED_OK)
+            rc = ed_graph_verify(g);
+#endif
+    }
+    ed_free(order);
+    return rc == ED_OK ? ed_graph_verify(g) : rc;
+}
+
+int ed_convert(ed_graph *g)
+{
+    size_t applied = 0;
+    do {
+        ED_TRY(ed_fold_constants(g, &applied));
+        for (const ed_pattern *p = ed_conversions; p->name; p++)
+            ED_TRY(sweep(g, p, &applied));
+    } while (applied);
+    return ed_graph_remove_unused(g);
+}

@@ -1,0 +1,81 @@
+/*
+ * Patterns: a list of nodes, matched backwards from the last one (the root).
+ *
+ * To add a fusion or a conversion: one row in fusions.c or conversions.c.
+ */
+#ifndef PASSES_MATCH_H
+#define PASSES_MATCH_H
+
+#include "ed/plan.h"
+#include "ops/op.h"
+
+enum { ED_PAT_MAX_NODES = 8, ED_PAT_MAX_INPUTS = 6, ED_MATCH_MAX_NODES = 12 };
+
+/* What an input of a pattern node must be. After the last stated one, inputs are free. */
+enum {
+    ED_PAT_FREE = 0, /* ends the list */
+    ED_PAT_ANY,      /* some value */
+    ED_PAT_CONST,    /* an initializer, or FakeQuantize of one */
+    ED_PAT_NODE0 = 16
+};
+#define ED_PAT_NODE(i) (ED_PAT_NODE0 + (i))
+
+typedef struct ed_pat_node {
+    const char *op; /* "Conv", "Gemm|MatMul", or the class "@activation"; NULL ends the list */
+    uint8_t in[ED_PAT_MAX_INPUTS];
+    bool optional; /* may be absent: then NODE(this) means what its own NODE input means */
+} ed_pat_node;
+
+typedef struct ed_pattern ed_pattern;
+
+typedef struct ed_match {
+    const ed_pattern *pattern;
+    ed_id root;
+    ed_id at[ED_PAT_MAX_NODES]; /* node of each pattern node; ED_NONE: an absent optional one */
+    ed_id nodes[ED_MATCH_MAX_NODES]; /* all nodes, producers first */
+    uint32_t n_nodes;
+} ed_match;
+
+/* Which values of a group get a FakeQuantize (rules in qdq.c). */
+typedef enum ed_qdq_role {
+    ED_QDQ_NONE,
+    ED_QDQ_INPUT,          /* data input of the weighted node */
+    ED_QDQ_WEIGHT,         /* its weight */
+    ED_QDQ_RESIDUAL_INPUT, /* the operand of the group's Add that comes from outside */
+} ed_qdq_role;
+
+struct ed_pattern {
+    const char *name; /* NULL ends the table */
+    ed_phase phase;
+    const ed_pat_node *nodes;
+    const char *(*reject)(const ed_graph *g,
+                          const ed_match *m); /* a reason, or NULL; may be NULL */
+    /* Conversions: rewrite the graph. Checks first and edits then: on error nothing has changed. */
+    int (*rewrite)(ed_graph *g, const ed_match *m);
+    ed_qdq_role qdq[4]; /* fusions; ends with NONE */
+};
+
+extern const ed_pattern ed_conversions[], ed_fusions[];
+
+/* The fusion of that name, or NULL. */
+const ed_pattern *ed_fusion_find(const char *name);
+
+/* depth[node]: longest path from an input; malloced. */
+int ed_match_depths(uint32_t **depth, const ed_graph *g, const ed_id *order, size_t n);
+/* Number of nodes that can be the root: 1, and one more for each optional node at the end. */
+unsigned ed_pattern_roots(const ed_pattern *pattern);
+/* Try a pattern with `root` as its root; variant k leaves out the last k optional nodes. The
+ * matched inner values have no reader outside. */
+bool ed_match_at(ed_match *m, const ed_pattern *pattern, unsigned variant, const ed_graph *g,
+                 const uint32_t *depth, ed_id root);
+/* True for an initializer or FakeQuantize of one; *constant is the initializer. */
+bool ed_is_weight(const ed_graph *g, ed_id value, const ed_tensor **constant);
+
+/* Run all conversions of ed_conversions[] until nothing matches (conversions.c). */
+int ed_convert(ed_graph *g);
+/* Evaluate nodes whose inputs are all constant (fold.c); *folded counts them. */
+int ed_fold_constants(ed_graph *g, size_t *folded);
+/* Bring ai.onnx to at least `opset`, rewriting nodes whose form changed (upgrade.c). */
+int ed_upgrade_opset(ed_graph *g, int64_t opset);
+
+#endif

@@ -1,0 +1,168 @@
+/*
+ * Raising a model's ai.onnx opset (7 to 12) to 13, the first with per-axis DequantizeLinear.
+ * Operators whose form changed on the way are rewritten by the rows below; the listed others only
+ * grew.
+ *
+ *   Clip (11)      attributes min, max           -> inputs
+ *   Pad (11)       attributes pads, value        -> inputs
+ *   Softmax (13)   flattened at `axis` (1)       -> along one axis: the same where it is the last
+ *   Dropout (12)   attribute ratio               -> Identity (inference)
+ */
+#include "passes/match.h"
+
+#include <string.h>
+
+static int append_inputs(ed_graph *g, ed_id id, const ed_id *more, size_t n)
+{
+    ed_node old = g->nodes[id];
+    ed_id ids[8], out = old.out[0], fresh;
+    memcpy(ids, old.in, sizeof(ed_id));
+    memcpy(ids + 1, more, n * sizeof *more);
+    ed_graph_remove_node(g, id);
+    ED_TRY(ed_graph_add_node(g, &fresh, old.op_type, old.name, ids, n + 1, &out, 1));
+    ed_node *node = &g->nodes[fresh];
+    for (uint32_t i = 0; i < old.n_attrs; i++)
+        if (strcmp(old.attrs[i].name, "mode") == 0)
+            ED_TRY(ed_node_set_attr(g, fresh, &old.attrs[i]));
+    node->doc = old.doc;
+    return ED_OK;
+}
+
+static int add_scalar(ed_graph *g, ed_id *out, const ed_node *node, const char *what, float value)
+{
+    char stem[256];
+    ed_tensor *t;
+    snprintf(stem, sizeof stem, "%s_%s", g->values[node->out[0]].name, what);
+    ED_TRY(ed_tensor_from(&t, ED_F32, &ED_SHAPE_SCALAR, &value));
+    return ed_graph_add_constant_take(g, out, stem, t);
+}
+
+static int upgrade_clip(ed_graph *g, ed_id id)
+{
+    const ed_node *node = &g->nodes[id];
+    const ed_attr *low = ed_node_attr(node, "min"), *high = ed_node_attr(node, "max");
+    ed_id bounds[2] = { ED_NONE, ED_NONE };
+    if (low)
+        ED_TRY(add_scalar(g, &bounds[0], node, "min", low->f));
+    if (high)
+        ED_TRY(add_scalar(g, &bounds[1], &g->nodes[id], "max", high->f));
+    return append_inputs(g, id, bounds, high ? 2 : low ? 1 : 0);
+}
+
+static int upgrade_pad(ed_graph *g, ed_id id)
+{
+    const ed_node *node = &g->nodes[id];
+    const ed_attr *pads = ed_node_attr(node, "pads"), *value = ed_node_attr(node, "value");
+    ed_id more[2];
+    ed_tensor *t;
+    char stem[256];
+    ED_FAIL_IF(!pads || pads->type != ED_ATTR_INTS, ED_EFORMAT,
+               "%s has no list of pads; Pad needs one before opset 11", ed_node_label(g, node));
+    snprintf(stem, sizeof stem, "%s_pads", g->values[node->out[0]].name);
+    ED_TRY(ed_tensor_from(&t, ED_I64, &ED_SHAPE((int64_t)pads->count), pads->ints));
+    ED_TRY(ed_graph_add_constant_take(g, &more[0], stem, t));
+    ED_TRY(add_scalar(g, &more[1], &g->nodes[id], "value", value ? value->f : 0.0F));
+    return append_inputs(g, id, more, 2);
+}
+
+static int upgrade_softmax(ed_graph *g, ed_id id)
+{
+    const ed_node *node = &g->nodes[id];
+    const ed_attr *a = ed_node_attr(node, "axis");
+    int64_t axis = a ? a->i : 1;
+    const ed_shape *x = &g->values[node->in[0]].shape;
+    bool last = axis == -1 || (x->rank >= 0 && axis == x->rank - 1);
+    for (int64_t i = axis + 1; !last && x->rank >= 0 && axis >= 0; i++) {
+        if (i >= x->rank)
+            last = true; /* only ones behind the axis */
+        else if (x->dim[i] != 1)
+            break;
+    }
+    ED_FAIL_IF(!last, ED_EUNSUPPORTED,
+               "%s normalizes over several axes, which opset 13 cannot say; export the model again "
+               "with opset 13 or later",
+               ed_node_label(g, node));
+    return ed_node_set_int(g, id, "axis", axis);
+}
+
+static int upgrade_dropout(ed_graph *g, ed_id id)
+{
+    ed_node *node = &g->nodes[id];
+    ED_FAIL_IF(node->n_out > 1 && node->out[1] != ED_NONE &&
+                   ed_value_uses(&g->values[node->out[1]]),
+               ED_EUNSUPPORTED, "%s: its mask is used; export the model for inference",
+               ed_node_label(g, node));
+    const char *name = node->name;
+    ed_id in = node->in[0], out = node->out[0];
+    ed_graph_remove_node(g, id);
+    return ed_graph_add_node(g, NULL, "Identity", name, &in, 1, &out, 1);
+}
+
+static const struct upgrade_row {
+    const char *op_type;
+    int64_t changed; /* opset of the new form; 0: nothing to do */
+    int (*upgrade)(ed_graph *g, ed_id id);
+} rows[] = {
+    { "Clip", 11, upgrade_clip },
+    { "Pad", 11, upgrade_pad },
+    { "Softmax", 13, upgrade_softmax },
+    { "Conv", 0, NULL },
+    { "ConvTranspose", 0, NULL },
+    { "BatchNormalization", 0, NULL },
+    { "Gemm", 0, NULL },
+    { "MatMul", 0, NULL },
+    { "Add", 0, NULL },
+    { "Sub", 0, NULL },
+    { "Mul", 0, NULL },
+    { "Div", 0, NULL },
+    { "Relu", 0, NULL },
+    { "LeakyRelu", 0, NULL },
+    { "Sigmoid", 0, NULL },
+    { "HardSigmoid", 0, NULL },
+    { "Tanh", 0, NULL },
+    { "MaxPool", 0, NULL },
+    { "AveragePool", 0, NULL },
+    { "GlobalAveragePool", 0, NULL },
+    { "GlobalMaxPool", 0, NULL },
+    { "ReduceMean", 0, NULL },
+    { "Flatten", 0, NULL },
+    { "Reshape", 0, NULL },
+    { "Transpose", 0, NULL },
+    { "Concat", 0, NULL },
+    { "Identity", 0, NULL },
+    { "Dropout", 12, upgrade_dropout },
+};
+
+static const struct upgrade_row *row_of(const ed_node *node)
+{
+    for (size_t i = 0; i < ED_LENGTH(rows); i++)
+        if (strcmp(rows[i].op_type, node->op_type) == 0)
+            return &rows[i];
+    return NULL;
+}
+
+static bool is_foreign(const ed_graph *g, ed_id id)
+{
+    return g->nodes[id].dead || g->nodes[id].domain[0];
+}
+
+int ed_upgrade_opset(ed_graph *g, int64_t opset)
+{
+    int64_t now = ed_graph_opset(g, "");
+    if (now >= opset || !now)
+        return ED_OK;
+    size_t n = g->n_nodes;
+    for (size_t i = 0; i < n; i++)
+        ED_FAIL_IF(!is_foreign(g, (ed_id)i) && !row_of(&g->nodes[i]), ED_EUNSUPPORTED,
+                   "%s: this operator cannot be raised from opset %lld to %lld; export the model "
+                   "again with opset %lld or later",
+                   ed_node_label(g, &g->nodes[i]), (long long)now, (long long)opset,
+                   (long long)opset);
+    for (size_t i = 0; i < n; i++) {
+        const struct upgrade_row *row = is_foreign(g, (ed_id)i) ? NULL : row_of(&g->nodes[i]);
+        if (row && row->upgrade && now < row->changed)
+            ED_TRY(row->upgrade(g, (ed_id)i));
+    }
+    ED_TRY(ed_graph_set_opset(g, "", opset));
+    return ed_graph_verify(g);
+}
