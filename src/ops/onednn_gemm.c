@@ -113,7 +113,7 @@ static void answer(ed_kernel_plan *p, gemm_state *s, const ed_fused *f)
 int ed_onednn_gemm_plan(ed_kernel_plan *p)
 {
     const ed_node *node = p->nodes[0];
-    gemm_case c;
+    gemm_case c = { 0 };
     ed_fused fused;
     int rc = ED_OK;
     if (!ed_plan_is_f32(p, node->in[0]) || !ed_plan_is_f32(p, node->in[1]) ||
