@@ -44,7 +44,11 @@ typedef struct ed_range {
 /** A row of the method table. */
 typedef struct ed_method {
     const char *name, *help;
-    /** Pure: the same observation gives the same range. Never fails; degenerate input is defined. */
+    /**
+     * Pure: the same observation gives the same range. Never fails; amax is finite and >= 0. Nothing or
+     * only zeros seen: 0. A search without a sound candidate (one non-empty bin, all in the first bin,
+     * fewer bins than levels): the observed maximum, index -1 and a note.
+     */
     ed_range (*range)(const ed_observation *seen, const ed_method_params *params);
     bool weights; /**< may be named for weights too (--weight-method) */
 } ed_method;
@@ -58,7 +62,8 @@ typedef struct ed_observer ed_observer;
 /** @param bins  a power of two from 256 to 65536; 0: ED_HISTOGRAM_BINS. @return ED_OK, ED_EINVAL, ED_ENOMEM */
 ED_API int ed_observer_new(ed_observer **out, size_t bins, double ema);
 /** Add one batch of n floats, of which `padding` are zeros that do not count. Any split into batches
- *  gives the same counts. */
+ *  gives the same counts.
+ *  @return ED_OK, ED_ENOMEM, ED_EINTERNAL (fewer zeros than padding) */
 ED_API int ed_observer_add(ed_observer *observer, const float *data, int64_t n, int64_t padding);
 /** What was seen so far; borrows from the observer. */
 ED_API ed_observation ed_observer_get(const ed_observer *observer);
@@ -67,7 +72,8 @@ ED_API void ed_observer_free(ed_observer *observer);
 /** scale = amax / 127 for int8; a floor (and *floored) below 2^-24. */
 ED_API float ed_scale_of(double amax, unsigned bits, bool *floored);
 /** Per-channel weight scales of `tensor` along `axis` (-1: one) by "minmax" or "mse"; scales has room
- *  for the axis. */
+ *  for the axis. @return ED_OK, ED_ENOTFOUND (method), ED_EINVAL (bits 2 to 8), ED_ESHAPE (axis),
+ *  ED_ENONFINITE, ED_ENOMEM */
 ED_API int ed_weight_scales(float *scales, const ed_tensor *tensor, int axis, const char *method,
                             unsigned bits);
 

@@ -17,7 +17,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { LANES = 16 };
+enum { LANES = 16, GRAIN = 32768 /* weights worth a thread */ };
 static const double least_amax = 0x1p-24; /* below it a scale is no useful number */
 
 float ed_scale_of(double amax, unsigned bits, bool *floored)
@@ -157,7 +157,7 @@ static int scale_tensor(job *j, const ed_tensor *tensor)
         if (!j->scratch)
             return ED_ENOMEM;
     }
-    ed_parallel_for(j->channels, 1 + 4096 / (n ? n : 1), scale_channels, j);
+    ed_parallel_for(j->channels, 1 + GRAIN / (n ? n : 1), scale_channels, j);
     ed_free(j->scratch);
     ED_FAIL_IF(atomic_load(&j->nonfinite), ED_ENONFINITE,
                "the weights hold NaN or infinity; no scale can be found for them");
