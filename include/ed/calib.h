@@ -1,6 +1,7 @@
 /**
  * @file ed/calib.h
- * @brief From observed values to scales: histograms, methods, ranges files, calibration, evaluation.
+ * @brief From observed values to scales: histograms, methods, ranges files, calibration,
+ * evaluation.
  */
 #ifndef ED_CALIB_H
 #define ED_CALIB_H
@@ -28,10 +29,10 @@ typedef struct ed_observation {
 
 /** Parameters of the methods; zeroed fields mean the defaults. */
 typedef struct ed_method_params {
-    double percentile;  /**< in percent, 99.99 */
-    double ema;         /**< weight of a batch, 0.01 */
-    unsigned bits;      /**< 8 */
-    bool is_unsigned;   /**< levels 2^bits instead of 2^(bits-1) */
+    double percentile; /**< in percent, 99.99 */
+    double ema;        /**< weight of a batch, 0.01 */
+    unsigned bits;     /**< 8 */
+    bool is_unsigned;  /**< levels 2^bits instead of 2^(bits-1) */
 } ed_method_params;
 
 /** An answer: the range is [-amax, amax]. */
@@ -45,9 +46,9 @@ typedef struct ed_range {
 typedef struct ed_method {
     const char *name, *help;
     /**
-     * Pure: the same observation gives the same range. Never fails; amax is finite and >= 0. Nothing or
-     * only zeros seen: 0. A search without a sound candidate (one non-empty bin, all in the first bin,
-     * fewer bins than levels): the observed maximum, index -1 and a note.
+     * Pure: the same observation gives the same range. Never fails; amax is finite and >= 0.
+     * Nothing or only zeros seen: 0. A search without a sound candidate (one non-empty bin, all in
+     * the first bin, fewer bins than levels): the observed maximum, index -1 and a note.
      */
     ed_range (*range)(const ed_observation *seen, const ed_method_params *params);
     bool weights; /**< may be named for weights too (--weight-method) */
@@ -59,10 +60,11 @@ ED_API const ed_method *ed_method_find(const char *name);
 
 /** A streaming observer of one value. */
 typedef struct ed_observer ed_observer;
-/** @param bins  a power of two from 256 to 65536; 0: ED_HISTOGRAM_BINS. @return ED_OK, ED_EINVAL, ED_ENOMEM */
+/** @param bins  a power of two from 256 to 65536; 0: ED_HISTOGRAM_BINS. @return ED_OK, ED_EINVAL,
+ * ED_ENOMEM */
 ED_API int ed_observer_new(ed_observer **out, size_t bins, double ema);
-/** Add one batch of n floats, of which `padding` are zeros that do not count. Any split into batches
- *  gives the same counts.
+/** Add one batch of n floats, of which `padding` are zeros that do not count. Any split into
+ * batches gives the same counts.
  *  @return ED_OK, ED_ENOMEM, ED_EINTERNAL (fewer zeros than padding) */
 ED_API int ed_observer_add(ed_observer *observer, const float *data, int64_t n, int64_t padding);
 /** What was seen so far; borrows from the observer. */
@@ -71,9 +73,9 @@ ED_API void ed_observer_free(ed_observer *observer);
 
 /** scale = amax / 127 for int8; a floor (and *floored) below 2^-24. */
 ED_API float ed_scale_of(double amax, unsigned bits, bool *floored);
-/** Per-channel weight scales of `tensor` along `axis` (-1: one) by "minmax" or "mse"; scales has room
- *  for the axis. @return ED_OK, ED_ENOTFOUND (method), ED_EINVAL (bits 2 to 8), ED_ESHAPE (axis),
- *  ED_ENONFINITE, ED_ENOMEM */
+/** Per-channel weight scales of `tensor` along `axis` (-1: one) by "minmax" or "mse"; scales has
+ * room for the axis. @return ED_OK, ED_ENOTFOUND (method), ED_EINVAL (bits 2 to 8), ED_ESHAPE
+ * (axis), ED_ENONFINITE, ED_ENOMEM */
 ED_API int ed_weight_scales(float *scales, const ed_tensor *tensor, int axis, const char *method,
                             unsigned bits);
 
@@ -114,18 +116,18 @@ typedef struct ed_calib_options {
  */
 ED_API int ed_calibrate(ed_ranges **out, const ed_graph *graph, const ed_plan *plan,
                         ed_dataset *data, const ed_calib_options *opts);
-/** Give the plan its scales: activations from `ranges` (ED_EMISMATCH if made for another model or if a
- *  value is missing), weights by opts->weight_method. */
+/** Give the plan its scales: activations from `ranges` (ED_EMISMATCH if made for another model or
+ * if a value is missing), weights by opts->weight_method. */
 ED_API int ed_calibrate_apply(ed_plan *plan, const ed_graph *graph, const ed_ranges *ranges,
                               const ed_calib_options *opts);
 
 /** Figures of comparing models on labelled (or unlabelled: top1 = -1) data. Percent and dB. */
 typedef struct ed_eval_result {
     int64_t samples;
-    double top1, top5;  /**< of this model */
-    double agreement;   /**< same top-1 as the first model */
-    double sqnr_db;     /**< of the first output against the first model's; infinity when equal */
-    double max_rel;     /**< largest |difference| over the largest |value| of the first model */
+    double top1, top5; /**< of this model */
+    double agreement;  /**< same top-1 as the first model */
+    double sqnr_db;    /**< of the first output against the first model's; infinity when equal */
+    double max_rel;    /**< largest |difference| over the largest |value| of the first model */
 } ed_eval_result;
 /** SQNR of one group's output (by its value's name), quantized against float. */
 typedef struct ed_eval_group {

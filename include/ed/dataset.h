@@ -30,14 +30,15 @@ typedef struct ed_batch {
     const int64_t *labels;          /**< [size], NULL when the file has none */
 } ed_batch;
 
-/** Root attribute `model` of a file: the path of its model, relative paths seen from the data file's
- *  folder. *out is released with free(). @return ED_OK, ED_ENOTFOUND, ED_EIO, ED_EFORMAT, ED_ENOMEM */
+/** Root attribute `model` of a file: the path of its model, relative paths seen from the data
+ * file's folder. *out is released with free(). @return ED_OK, ED_ENOTFOUND, ED_EIO, ED_EFORMAT,
+ * ED_ENOMEM */
 ED_API int ed_dataset_model_path(char **out, const char *path);
 
 /**
  * Open a file for the inputs of a graph and check shapes and types.
- * @return ED_OK, ED_EINVAL (options), ED_ENOTFOUND, ED_EIO, ED_EFORMAT, ED_ESHAPE, ED_EUNSUPPORTED (a
- *         type of the file or the model), ED_ENOMEM
+ * @return ED_OK, ED_EINVAL (options), ED_ENOTFOUND, ED_EIO, ED_EFORMAT, ED_ESHAPE, ED_EUNSUPPORTED
+ * (a type of the file or the model), ED_ENOMEM
  */
 ED_API int ed_dataset_open(ed_dataset **out, const char *path, const ed_graph *graph,
                            const ed_dataset_options *opts);

@@ -22,7 +22,7 @@
 #endif
 
 #if defined(__GNUC__)
-#define ED_API                 __attribute__((visibility("default")))
+#define ED_API                __attribute__((visibility("default")))
 #define ED_PRINTF(text, args) __attribute__((format(printf, text, args)))
 #else
 #define ED_API
@@ -68,8 +68,8 @@ ED_API void ed_log_set(ed_log_fn fn, void *ctx);
  */
 typedef int (*ed_progress_fn)(void *ctx, const char *what, int64_t done, int64_t total);
 
-/** Remove the half-written temporary files of this process. Only async-signal-safe calls: for a signal
- *  handler that ends the process. */
+/** Remove the half-written temporary files of this process. Only async-signal-safe calls: for a
+ * signal handler that ends the process. */
 ED_API void ed_atomic_abort_all(void);
 
 /** Library version, "major.minor.patch". */

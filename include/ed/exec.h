@@ -27,13 +27,13 @@ typedef int (*ed_observe_fn)(void *ctx, const char *value, const float *data, in
 
 /** Options of compiling; zeroed or NULL means the defaults. */
 typedef struct ed_exec_options {
-    const char *device;          /**< "cpu" (NULL: "cpu") */
-    bool reference;              /**< only reference kernels, no fusion: the readable specification */
+    const char *device; /**< "cpu" (NULL: "cpu") */
+    bool reference;     /**< only reference kernels, no fusion: the readable specification */
     const char *const *observed; /**< values whose content ed_exec_observe() will ask for */
     size_t observed_count;
     bool observe_plain; /**< hand observed values over in row-major order, without padding */
-    ed_exec *share; /**< an executor of the same graph and device whose prepacked weights are reused;
-                         it must outlive this one (a ragged last batch). NULL: none */
+    ed_exec *share;     /**< an executor of the same graph and device whose prepacked weights are
+                           reused;     it must outlive this one (a ragged last batch). NULL: none */
 } ed_exec_options;
 
 /**
@@ -45,8 +45,8 @@ typedef struct ed_exec_options {
 ED_API int ed_exec_new(ed_exec **out, const ed_graph *graph, const ed_shape *shapes,
                        const ed_exec_options *opts);
 /** Shapes for ed_exec_new(): the graph's inputs with every unknown first dimension set to `batch`.
- *  @return ED_OK, or ED_ESHAPE when another dimension is unknown (take it from the data) or the batch
- *  is fixed at another size */
+ *  @return ED_OK, or ED_ESHAPE when another dimension is unknown (take it from the data) or the
+ * batch is fixed at another size */
 ED_API int ed_exec_batch_shapes(ed_shape *shapes, const ed_graph *graph, int64_t batch);
 
 /** Call fn after the step that computes an observed value, in every following run. */

@@ -65,16 +65,17 @@ ED_API int ed_graph_print(const ed_graph *graph, FILE *file);
  *     y = Relu(c) @ConvBNReLU_0
  *     output y
  *
- * Names of other characters than letters, digits and _ . / : - are quoted with "". An omitted optional
- * input is `_`. `{...}` holds attributes: integers, floats (with a point or exponent), strings in
- * quotes, lists. `@name` puts the node into a fused group. `name:` before an operator, as in
- * `y = conv1: Conv(...)`, names the node. `domain::Op` gives a domain.
+ * Names of other characters than letters, digits and _ . / : - are quoted with "". An omitted
+ * optional input is `_`. `{...}` holds attributes: integers, floats (with a point or exponent),
+ * strings in quotes, lists. `@name` puts the node into a fused group. `name:` before an operator,
+ * as in `y = conv1: Conv(...)`, names the node. `domain::Op` gives a domain.
  *
  * @return ED_OK, ED_EFORMAT (with line and column), ED_ENOMEM
  */
 ED_API int ed_graph_parse(ed_graph **out, const char *text);
 
-/** Check every invariant (names, links, single assignment, no cycle). @return ED_OK or ED_EFORMAT */
+/** Check every invariant (names, links, single assignment, no cycle). @return ED_OK or ED_EFORMAT
+ */
 ED_API int ed_graph_verify(const ed_graph *graph);
 
 ED_END_DECL

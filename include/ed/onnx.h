@@ -10,9 +10,9 @@
 ED_BEGIN_DECL
 
 /**
- * Read a model. Constant nodes become initializers; QuantizeLinear/DequantizeLinear pairs are raised
- * to FakeQuantize nodes (an initializer behind DequantizeLinear to its float value and a FakeQuantize).
- * External data must lie in the model's folder.
+ * Read a model. Constant nodes become initializers; QuantizeLinear/DequantizeLinear pairs are
+ * raised to FakeQuantize nodes (an initializer behind DequantizeLinear to its float value and a
+ * FakeQuantize). External data must lie in the model's folder.
  *
  * @param[out] out  the graph; release it with ed_graph_free()
  * @return ED_OK, ED_ENOTFOUND, ED_EIO, ED_EFORMAT, ED_EUNSUPPORTED, ED_ENOMEM
@@ -39,7 +39,8 @@ typedef struct ed_onnx_write_options {
  *
  * @return ED_OK, ED_EIO (the old file stays), ED_EUNSUPPORTED, ED_ENOMEM
  */
-ED_API int ed_onnx_write(const ed_graph *graph, const char *path, const ed_onnx_write_options *opts);
+ED_API int ed_onnx_write(const ed_graph *graph, const char *path,
+                         const ed_onnx_write_options *opts);
 
 ED_END_DECL
 

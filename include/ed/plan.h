@@ -59,18 +59,19 @@ ED_API const char *ed_plan_target(const ed_plan *plan);
 /** Release; NULL is allowed. */
 ED_API void ed_plan_free(ed_plan *plan);
 
-/** Conversions to a fixed point, then fusions: what calibration, evaluation and export start from. */
+/** Conversions to a fixed point, then fusions: what calibration, evaluation and export start from.
+ */
 ED_API int ed_transform(ed_graph *graph, const ed_plan_options *opts);
 
 /** A value that gets a FakeQuantize. Strings belong to the plan or the graph. */
 typedef struct ed_qdq_point {
-    const char *value;    /**< the quantized value */
-    const char *group;    /**< name of the consuming group, or of the node outside of groups */
-    const char *rule;     /**< "input", "weight", "residual_input", "concat", ... */
-    bool weight;          /**< a constant, quantized per `axis` (-1: per tensor) */
+    const char *value; /**< the quantized value */
+    const char *group; /**< name of the consuming group, or of the node outside of groups */
+    const char *rule;  /**< "input", "weight", "residual_input", "concat", ... */
+    bool weight;       /**< a constant, quantized per `axis` (-1: per tensor) */
     int axis;
-    double fixed_scale;   /**< > 0: the scale is given (Softmax), nothing is calibrated */
-    size_t scale_of;      /**< index of the point whose range this one shares (Concat); itself if none */
+    double fixed_scale; /**< > 0: the scale is given (Softmax), nothing is calibrated */
+    size_t scale_of; /**< index of the point whose range this one shares (Concat); itself if none */
 } ed_qdq_point;
 /** Points of a QUANTIZE plan that will be applied. */
 ED_API size_t ed_plan_point_count(const ed_plan *plan);

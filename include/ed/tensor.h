@@ -33,7 +33,8 @@ typedef enum ed_dtype {
 
 /** "float32", "int64", ...; "unknown" for ED_DTYPE_NONE; never NULL. */
 ED_API const char *ed_dtype_name(ed_dtype dtype);
-/** The dtype of a name as above or of its short form ("f32", "i8"); ED_DTYPE_NONE if there is none. */
+/** The dtype of a name as above or of its short form ("f32", "i8"); ED_DTYPE_NONE if there is none.
+ */
 ED_API ed_dtype ed_dtype_find(const char *name);
 /** Bits of one element: 4, 8, 16, 32, 64; 0 for NONE and STRING. */
 ED_API unsigned ed_dtype_bits(ed_dtype dtype);
@@ -64,7 +65,8 @@ ED_API bool ed_shape_known(const ed_shape *shape);
 ED_API bool ed_shape_equal(const ed_shape *a, const ed_shape *b);
 /** Number of elements: @return ED_OK, ED_ESHAPE (not known, negative, or does not fit 2^48). */
 ED_API int ed_shape_numel(int64_t *out, const ed_shape *shape);
-/** "[N, 3, 32, 32]" into buf (always terminated), unknown as "?", symbol k as "s<k>"; returns buf. */
+/** "[N, 3, 32, 32]" into buf (always terminated), unknown as "?", symbol k as "s<k>"; returns buf.
+ */
 ED_API const char *ed_shape_format(char *buf, size_t size, const ed_shape *shape);
 
 /** A dense array in row-major order. */
@@ -85,7 +87,8 @@ ED_API int ed_tensor_from(ed_tensor **out, ed_dtype dtype, const ed_shape *shape
 ED_API int ed_tensor_view(ed_tensor *tensor, ed_dtype dtype, const ed_shape *shape, void *data);
 /** A deep copy. */
 ED_API int ed_tensor_clone(ed_tensor **out, const ed_tensor *tensor);
-/** Convert to another element type (numbers only; integers saturate, floats round to nearest even). */
+/** Convert to another element type (numbers only; integers saturate, floats round to nearest even).
+ */
 ED_API int ed_tensor_cast(ed_tensor **out, const ed_tensor *tensor, ed_dtype dtype);
 /** Release; NULL is allowed. */
 ED_API void ed_tensor_free(ed_tensor *tensor);

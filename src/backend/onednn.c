@@ -202,14 +202,23 @@ const char *ed_prim_name(const ed_prim *prim)
     return desc_name(prim->desc);
 }
 
-int ed_prim_run(ed_prim *prim, void *const data[ED_ARG_COUNT], void *scratch)
+/* The library takes all pointers as writable, and writes to the output only. */
+static void *writable(const void *data)
+{
+    void *p;
+    memcpy(&p, &data, sizeof p);
+    return p;
+}
+
+int ed_prim_run(ed_prim *prim, const void *const data[ED_ARG_COUNT], void *scratch)
 {
     dnnl_exec_arg_t args[ED_ARG_COUNT + 1];
     int n = 0;
     for (int i = 0; i < ED_ARG_COUNT; i++) {
         if (!prim->mem[i])
             continue;
-        ED_TRY(ed_dnn_status(dnnl_memory_set_data_handle(prim->mem[i], data[i]), "set_data"));
+        ED_TRY(ed_dnn_status(dnnl_memory_set_data_handle(prim->mem[i], writable(data[i])),
+                             "set_data"));
         args[n++] = (dnnl_exec_arg_t){ prim->arg_id[i], prim->mem[i] };
     }
     if (prim->scratch) {
@@ -253,7 +262,7 @@ int ed_prim_pack(void **out, size_t *nbytes, const ed_prim *prim, const float *p
     ED_GOTO(ed_prim_from_desc(&reorder, prim->dnn, desc));
     scratch = ed_aligned_alloc(ed_prim_scratch(reorder));
     rc = scratch ? ED_OK : ED_ENOMEM;
-    void *data[ED_ARG_COUNT] = { [ED_ARG_SRC] = (void *)(uintptr_t)plain, [ED_ARG_DST] = packed };
+    const void *data[ED_ARG_COUNT] = { [ED_ARG_SRC] = plain, [ED_ARG_DST] = packed };
     if (rc == ED_OK)
         rc = ed_prim_run(reorder, data, scratch);
 done:

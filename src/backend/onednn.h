@@ -49,7 +49,8 @@ typedef struct ed_dnn_tensor {
 /* ---- a primitive: compiled once, run often ---- */
 enum { ED_ARG_SRC, ED_ARG_WEIGHTS, ED_ARG_BIAS, ED_ARG_OTHER, ED_ARG_DST, ED_ARG_COUNT };
 typedef struct ed_prim ed_prim;
-int ed_prim_run(ed_prim *prim, void *const data[ED_ARG_COUNT], void *scratch);
+/* `data` of the arguments that it has; DST is written. */
+int ed_prim_run(ed_prim *prim, const void *const data[ED_ARG_COUNT], void *scratch);
 void ed_prim_free(ed_prim *prim);
 size_t ed_prim_scratch(const ed_prim *prim);   /* bytes */
 const char *ed_prim_name(const ed_prim *prim); /* the library's name of the implementation */

@@ -30,7 +30,7 @@ void ed_log(ed_log_level level, const char *format, ...) ED_PRINTF(2, 3);
 #define ED_FAIL_IF(cond, code, ...)                                                                \
     do {                                                                                           \
         if (cond)                                                                                  \
-            return ed_error_set((code), __VA_ARGS__);                                              \
+            return ed_error_set((code), __VA_ARGS__), (code);                                      \
     } while (0)
 
 #define ED_LENGTH(array) (sizeof(array) / sizeof((array)[0]))

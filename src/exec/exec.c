@@ -69,6 +69,7 @@ int ed_exec_new(ed_exec **out, const ed_graph *graph, const ed_shape *shapes,
     if (!x)
         return ED_ENOMEM;
     x->graph = graph;
+    x->threads = ed_threads_get();
     int rc = compile(x, shapes, opts);
     if (rc != ED_OK) {
         ed_exec_free(x);

@@ -53,6 +53,7 @@ typedef struct ed_chain {
 struct ed_exec {
     const ed_graph *graph;
     bool reference;
+    int threads; /* at compile time: the library's kernels are made for that number */
     const ed_exec *share;
     ed_dnn *dnn;
     ed_arena *arena; /* lists of steps, parameters */

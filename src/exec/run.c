@@ -68,7 +68,7 @@ static int run_step(ed_exec *x, ed_step *s)
         return s->kernel->run(&call);
     }
     if (s->reorder) {
-        void *data[ED_ARG_COUNT] = {
+        const void *data[ED_ARG_COUNT] = {
             [ED_ARG_SRC] = s->in_tensors[0]->data, [ED_ARG_DST] = s->out_tensors[0]->data
         };
         return ed_prim_run(s->reorder, data, x->scratch);
@@ -78,10 +78,8 @@ static int run_step(ed_exec *x, ed_step *s)
     return ED_OK;
 }
 
-int ed_exec_run(ed_exec *exec, const ed_tensor *const *inputs, const ed_tensor **outputs)
+static int run_steps(ed_exec *exec)
 {
-    ED_TRY(set_inputs(exec, inputs));
-    ED_TRY(observe_given(exec));
     for (size_t i = 0; i < exec->n_steps; i++) {
         ed_step *s = &exec->steps[i];
         double begin = now();
@@ -92,6 +90,21 @@ int ed_exec_run(ed_exec *exec, const ed_tensor *const *inputs, const ed_tensor *
         for (uint32_t k = 0; s->node && k < s->n_out; k++)
             ED_TRY(observe(exec, s->out[k]));
     }
+    return ED_OK;
+}
+
+int ed_exec_run(ed_exec *exec, const ed_tensor *const *inputs, const ed_tensor **outputs)
+{
+    int threads =
+        ed_threads_get(); /* of the caller's thread, which need not be the compiling one */
+    ED_TRY(set_inputs(exec, inputs));
+    ED_TRY(observe_given(exec));
+    if (threads != exec->threads)
+        ED_TRY(ed_threads_set(exec->threads));
+    int rc = run_steps(exec);
+    if (threads != exec->threads)
+        ed_threads_set(threads);
+    ED_TRY(rc);
     exec->runs++;
     for (size_t i = 0; i < exec->graph->n_outputs; i++)
         outputs[i] = &exec->buffers[exec->outputs[i]].tensor;

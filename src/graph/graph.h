@@ -59,7 +59,7 @@ typedef struct ed_node {
     uint32_t n_in, n_out;
     ed_attr *attrs;
     uint32_t n_attrs;
-    ed_id group; /* index of the fused group, or ED_NONE */
+    ed_id group;          /* index of the fused group, or ED_NONE */
     const char *overload; /* of a model function, as the file has it; NULL: none */
     ed_bytes *metadata;   /* serialized StringStringEntryProto */
     size_t n_metadata;

@@ -9,16 +9,17 @@
 int ed_unpack_attribute(Onnx__AttributeProto **out, ed_reader *r, const ProtobufCBinaryData *bytes,
                         const char *what)
 {
-    *out = onnx__attribute_proto__unpack(&r->memory.base, bytes->len, bytes->data);
-    if (!*out && r->memory.failed)
+    *out = NULL;
+    Onnx__AttributeProto *a =
+        onnx__attribute_proto__unpack(&r->memory.base, bytes->len, bytes->data);
+    if (!a && r->memory.failed)
         return ED_ENOMEM;
-    ED_FAIL_IF(!*out, ED_EFORMAT,
-               "%s: an attribute of %s is damaged; the file is no valid ONNX model", r->path, what);
-    if (!(*out)->name || !(*out)->name[0]) {
-        ed_release_attribute(r, *out);
-        *out = NULL;
-        return ed_error_set(ED_EFORMAT, "%s: an attribute of %s has no name", r->path, what);
-    }
+    bool damaged = !a, named = a && a->name && a->name[0];
+    if (a && !named)
+        ed_release_attribute(r, a);
+    ED_FAIL_IF(!named, ED_EFORMAT, "%s: an attribute of %s %s; the file is no valid ONNX model",
+               r->path, what, damaged ? "is damaged" : "has no name");
+    *out = a;
     return ED_OK;
 }
 

@@ -82,7 +82,7 @@ static int from_raw(ed_tensor *tensor, const ed_reader *r, Onnx__TensorProto *t,
     tensor->data = ed_aligned_alloc(tensor->nbytes);
     if (!tensor->data)
         return ED_ENOMEM;
-    if (tensor->nbytes)
+    if (t->raw_data.data)
         memcpy(tensor->data, t->raw_data.data, tensor->nbytes);
     return ED_OK;
 }

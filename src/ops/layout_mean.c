@@ -14,13 +14,11 @@ typedef struct mean_job {
     float *y;
 } mean_job;
 
-/* sum[i] over s of x[s][i]; eight rows of the picture at most go into a float before the sum in
- * double is updated, so that large pictures lose nothing. */
+/* sum[i] += the sum over s of x[s][i]; eight rows of the picture at most go into a float before the
+ * sum in double is updated, so that large pictures lose nothing. */
 ED_TARGET_CLONES static void sum_rows(double *sum, const float *x, int64_t s, int64_t b)
 {
     enum { ROWS = 8 };
-    for (int64_t i = 0; i < b; i++)
-        sum[i] = 0;
     for (int64_t begin = 0; begin < s; begin += ROWS) {
         int64_t end = begin + ROWS < s ? begin + ROWS : s;
         for (int64_t i = 0; i < b; i++) {
@@ -53,7 +51,7 @@ enum { CHUNK = 64 };
 static void mean_block(const mean_job *job, int64_t n, int64_t g, int64_t begin)
 {
     const ed_grid *grid = &job->grid;
-    double sum[CHUNK];
+    double sum[CHUNK] = { 0 };
     const float *x = job->x + (n * grid->g + g) * grid->s * grid->b;
     float *y = job->y + n * grid->channels + g * grid->b + begin;
     int64_t left = grid->channels - g * grid->b - begin;
@@ -66,7 +64,6 @@ static void mean_block(const mean_job *job, int64_t n, int64_t g, int64_t begin)
     if (width == grid->b) {
         sum_rows(sum, x, grid->s, width);
     } else {
-        memset(sum, 0, sizeof sum);
         for (int64_t s = 0; s < grid->s; s++)
             for (int64_t i = 0; i < width; i++)
                 sum[i] += x[s * grid->b + begin + i];

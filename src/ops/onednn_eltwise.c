@@ -48,7 +48,7 @@ int ed_onednn_eltwise_plan(ed_kernel_plan *p)
 int ed_onednn_eltwise_run(const ed_call *call)
 {
     const eltwise_state *s = call->state;
-    void *data[ED_ARG_COUNT] = {
+    const void *data[ED_ARG_COUNT] = {
         [ED_ARG_SRC] = call->in[0]->data, [ED_ARG_DST] = call->out[0]->data
     };
     ED_TRY(ed_prim_run(s->prim, data, call->scratch));

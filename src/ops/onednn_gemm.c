@@ -145,10 +145,11 @@ done:
 int ed_onednn_gemm_run(const ed_call *call)
 {
     const gemm_state *s = call->state;
-    void *data[ED_ARG_COUNT] = { [ED_ARG_SRC] = call->in[0]->data,
-                                 [ED_ARG_WEIGHTS] = s->weights ? s->weights : call->in[1]->data,
-                                 [ED_ARG_BIAS] = (void *)(uintptr_t)s->bias,
-                                 [ED_ARG_DST] = call->out[0]->data };
+    const void *data[ED_ARG_COUNT] = { [ED_ARG_SRC] = call->in[0]->data,
+                                       [ED_ARG_WEIGHTS] =
+                                           s->weights ? s->weights : call->in[1]->data,
+                                       [ED_ARG_BIAS] = s->bias,
+                                       [ED_ARG_DST] = call->out[0]->data };
     return ed_prim_run(s->prim, data, call->scratch);
 }
 

@@ -64,7 +64,7 @@ int ed_onednn_pool_plan(ed_kernel_plan *p)
 
 int ed_onednn_pool_run(const ed_call *call)
 {
-    void *data[ED_ARG_COUNT] = {
+    const void *data[ED_ARG_COUNT] = {
         [ED_ARG_SRC] = call->in[0]->data, [ED_ARG_DST] = call->out[0]->data
     };
     return ed_prim_run(call->state, data, call->scratch);

@@ -44,7 +44,7 @@ static void fill_input(ed_tensor *t, uint32_t seed)
 static ed_tensor *run(const ed_graph *g, int64_t batch)
 {
     ed_shape shape;
-    ed_exec *exec;
+    ed_exec *exec = NULL;
     ed_tensor *in, *copy;
     const ed_tensor *out[4];
     assert_int_equal(ed_graph_input_count(g), 1);

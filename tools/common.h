@@ -1,0 +1,63 @@
+/*
+ * What every command shares: errors and messages, interrupts, progress, tables, small path helpers.
+ */
+#ifndef TOOLS_COMMON_H
+#define TOOLS_COMMON_H
+
+#include "options.h"
+
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+
+#define TRY(expr)                                                                                  \
+    do {                                                                                           \
+        int try_rc_ = (expr);                                                                      \
+        if (try_rc_ != ED_OK)                                                                      \
+            return try_rc_;                                                                        \
+    } while (0)
+
+/* ---- common.c ---- */
+/* Messages, interrupts and threads, as the settings ask for. */
+int tool_start(const command *cmd, const settings *s);
+/* Store the command's own sentence of an error; returns `code`. */
+int tool_fail(int code, const char *format, ...) ED_PRINTF(2, 3);
+/* A message on standard error, unless --quiet. */
+void tool_note(const char *format, ...) ED_PRINTF(1, 2);
+/* A warning on standard error. */
+void tool_warn(const char *format, ...) ED_PRINTF(1, 2);
+/* ED_EINTR once an interrupt was asked for. */
+int tool_interrupted(void);
+/* The device to hand to the library: "cpu", or a failure that says why not. */
+int tool_device(const char **out, const char *wanted);
+/* Print the error behind rc, flush standard output; returns the exit status. */
+int tool_finish(int rc);
+/* Seconds of a clock that only goes forward. */
+double tool_seconds(void);
+
+/* ---- files.c ---- */
+/* The model of the command line, or the one that the data names; *out is released with free(). */
+int tool_model_path(char **out, const settings *s);
+/* True when both paths lead to the same file. */
+bool tool_same_file(const char *a, const char *b);
+/* Refuse an output before the work begins: a folder that is not there or not writable. */
+int tool_check_output(const char *path);
+
+/* ---- progress.c ---- */
+/* An ed_progress_fn: a bar on a terminal, a line now and then elsewhere; stops on an interrupt. */
+int tool_progress(void *ctx, const char *what, int64_t done, int64_t total);
+/* Called once: whether to draw at all. */
+void progress_init(bool quiet);
+/* Remove the bar from the screen, before other output. */
+void progress_clear(void);
+
+/* ---- table.c ---- */
+/* Columns as wide as their widest cell (in UTF-8 characters). */
+typedef struct table table;
+/* One character of `align` a column: 'l' or 'r'. Never fails: memory running out is told by
+ * table_print(). */
+table *table_new(const char *align);
+/* The next cell; a row is full when every column has one. */
+void table_cell(table *t, const char *format, ...) ED_PRINTF(2, 3);
+/* Print and release. @return ED_OK or ED_ENOMEM */
+int table_print(table *t, FILE *out);
+
+#endif

@@ -1,0 +1,284 @@
+/*
+ * ed-calibrate: a float ONNX model and samples in, the INT8 (QDQ) model out.
+ *
+ * read, transform (fold and fuse), place QuantizeLinear/DequantizeLinear, observe the data, choose
+ * the ranges, write.
+ */
+#include "calibrate_report.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char description[] =
+    "Calibrate a float ONNX model and write it with QuantizeLinear/DequantizeLinear pairs (QDQ) "
+    "for "
+    "INT8. One pass over the data fills a histogram for every value that is quantized; a method "
+    "turns "
+    "each one into a range. Weights get a scale per output channel.\n\n"
+    "Without a MODEL the data's attribute `model' names it. The output is replaced whole or not at "
+    "all, and never the input.\n\n"
+    "Why mse is the default method: of all it kept the most signal on ResNet-20 and MobileNetV2 "
+    "(CIFAR-10, 512 samples): 31.3 and 30.4 dB, against 30.9 and 27.2 of entropy, 30.2 and 29.7 of "
+    "ema, 29.9 and 28.3 of minmax, 29.8 and 27.9 of percentile.";
+
+static const char *const examples[] = {
+    "ed-calibrate model.onnx --data calib.h5",
+    "write model_int8.onnx and print the ranges",
+    "ed-calibrate model.onnx -d calib.h5 --method entropy --exclude '/head/*' --exclude Gemm",
+    "another method; the head and all Gemm nodes stay float",
+    "ed-calibrate model.onnx -d calib.h5 --ranges ranges.json",
+    "also keep the ranges",
+    "ed-calibrate model.onnx --ranges ranges.json --weights float -o model_qdq.onnx",
+    "write another form from them, without the data",
+    NULL,
+};
+
+static bool method_row(size_t i, const char **name, const char **help)
+{
+    const ed_method *method = ed_method_at(i);
+    *name = method ? method->name : NULL;
+    *help = method ? method->help : NULL;
+    return method != NULL;
+}
+
+static bool rule_row(size_t i, const char **name, const char **help)
+{
+    const ed_rule_info *rule = ed_target_rule(NULL, i);
+    *name = rule ? rule->name : NULL;
+    *help = rule ? rule->help : NULL;
+    return rule != NULL;
+}
+
+static const listing listings[] = {
+    { "Methods", method_row },
+    { "Rules of target tensorrt", rule_row },
+    { NULL, NULL },
+};
+
+/* Options that say how to look at the data. */
+static const char *const data_options[] = { "method", "percentile",      "ema",     "bins", "batch",
+                                            "limit",  "allow-nonfinite", "threads", NULL };
+
+static const char *check(const settings *s)
+{
+    static char text[256];
+    const char *method = s->method ? s->method : ed_method_at(0)->name;
+    if (!s->data && !s->ranges)
+        return "no samples: give --data FILE, or --ranges FILE to reuse ranges";
+    if (!s->data && !s->operands.count)
+        return "no model: give one, or --data FILE whose attribute `model' names it";
+    for (size_t i = 0; !s->data && data_options[i]; i++) {
+        if (option_given(s, data_options[i])) {
+            snprintf(text, sizeof text,
+                     "--%s has no effect on ranges that are read from a file; give --data too",
+                     data_options[i]);
+            return text;
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        const char *needs = i ? "ema" : "percentile";
+        if (option_given(s, needs) && strcmp(method, needs) != 0) {
+            snprintf(text, sizeof text, "--%s has no effect on method %s; add --method %s", needs,
+                     method, needs);
+            return text;
+        }
+    }
+    return NULL;
+}
+
+static const command calibrate_command = {
+    .name = "ed-calibrate",
+    .id = CMD_CALIBRATE,
+    .operands = "[MODEL.onnx]",
+    .max_operands = 1,
+    .summary = "calibrate a float ONNX model and write it for INT8",
+    .description = description,
+    .examples = examples,
+    .listings = listings,
+    .check = check,
+};
+
+typedef struct job {
+    const settings *s;
+    char *model, *output;
+    ed_graph *graph;
+    ed_plan *plan;
+    ed_dataset *data;
+    ed_ranges *ranges;
+    ed_calib_options calib;
+    ed_plan_options plan_options;
+} job;
+
+/* "<model without .onnx>_int8.onnx" */
+static int default_output(char **out, const char *model)
+{
+    size_t stem = strlen(model);
+    if (stem > 5 && !strcmp(model + stem - 5, ".onnx"))
+        stem -= 5;
+    return asprintf(out, "%.*s_int8.onnx", (int)stem, model) < 0
+               ? tool_fail(ED_ENOMEM, "memory ran out")
+               : ED_OK;
+}
+
+static int check_paths(job *j)
+{
+    const settings *s = j->s;
+    TRY(tool_model_path(&j->model, s));
+    if (s->output)
+        j->output = strdup(s->output);
+    else
+        TRY(default_output(&j->output, j->model));
+    if (!j->output)
+        return tool_fail(ED_ENOMEM, "memory ran out");
+    if (tool_same_file(j->output, j->model))
+        return tool_fail(ED_EINVAL, "%s: the output is the model itself; choose another --output",
+                         j->output);
+    if (tool_same_file(j->output, s->data) || tool_same_file(j->output, s->ranges))
+        return tool_fail(ED_EINVAL,
+                         "%s: the output is also given as --data or --ranges; choose "
+                         "another --output",
+                         j->output);
+    TRY(tool_check_output(j->output));
+    if (!s->data || !s->ranges)
+        return ED_OK;
+    if (tool_same_file(s->ranges, j->model) || tool_same_file(s->ranges, s->data))
+        return tool_fail(ED_EINVAL,
+                         "%s: --ranges would overwrite the model or the data; choose "
+                         "another file",
+                         s->ranges);
+    return tool_check_output(s->ranges);
+}
+
+static void fill_options(job *j)
+{
+    const settings *s = j->s;
+    j->plan_options = (ed_plan_options){ .target = s->target,
+                                         .exclude = s->exclude.items,
+                                         .exclude_count = s->exclude.count,
+                                         .rules = s->rules.items,
+                                         .rules_count = s->rules.count };
+    j->calib.method = s->method;
+    j->calib.params.percentile = s->percentile;
+    j->calib.params.ema = s->ema;
+    j->calib.bins = (size_t)s->bins;
+    j->calib.weight_method = s->weight_method;
+    j->calib.progress = tool_progress;
+}
+
+/* The places where the plan quantizes; what it leaves out is in the report. */
+static void tell_plan(const ed_plan *plan)
+{
+    for (size_t i = 0; i < ed_plan_count(plan); i++) {
+        const ed_match_info *m = ed_plan_at(plan, i);
+        if (m->apply)
+            tool_note("quantizes %s %s of %s", m->pattern, m->anchor, m->detail);
+    }
+}
+
+static int prepare(job *j)
+{
+    const settings *s = j->s;
+    TRY(tool_device(&j->calib.device, s->device));
+    TRY(ed_onnx_read(&j->graph, j->model));
+    if (s->data) {
+        ed_dataset_options options = { .batch = s->batch,
+                                       .limit = s->limit,
+                                       .allow_nonfinite = s->allow_nonfinite };
+        TRY(ed_dataset_open(&j->data, s->data, j->graph, &options));
+    }
+    TRY(ed_transform(j->graph, &j->plan_options));
+    TRY(ed_plan_build(&j->plan, j->graph, ED_PHASE_QUANTIZE, &j->plan_options));
+    if (!ed_plan_point_count(j->plan))
+        return tool_fail(ED_EUNSUPPORTED,
+                         "%s: nothing in it can be quantized (%zu places were left out); --verbose "
+                         "says why",
+                         j->model, ed_plan_count(j->plan));
+    return tool_interrupted();
+}
+
+static int find_ranges(job *j)
+{
+    if (!j->s->data)
+        return ed_ranges_read(&j->ranges, j->s->ranges);
+    TRY(ed_calibrate(&j->ranges, j->graph, j->plan, j->data, &j->calib));
+    if (ed_dataset_nonfinite(j->data))
+        tool_warn("%s: %lld NaN or infinite inputs were left out of the histograms", j->s->data,
+                  (long long)ed_dataset_nonfinite(j->data));
+    return tool_interrupted();
+}
+
+static int write_model(job *j)
+{
+    const settings *s = j->s;
+    ed_onnx_write_options options = {
+        .weights = s->weights && !strcmp(s->weights, "float") ? ED_WEIGHTS_FLOAT : ED_WEIGHTS_INT8,
+        .external_data = s->external_data,
+    };
+    TRY(ed_calibrate_apply(j->plan, j->graph, j->ranges, &j->calib));
+    TRY(ed_plan_apply(j->plan, j->graph));
+    TRY(ed_target_check(j->graph, s->target));
+    if (s->verbose && !s->quiet)
+        TRY(ed_graph_print(j->graph, stderr));
+    if (s->data && s->ranges)
+        TRY(ed_ranges_write(j->ranges, s->ranges));
+    return ed_onnx_write(j->graph, j->output, &options);
+}
+
+static int report(const job *j, double seconds)
+{
+    const settings *s = j->s;
+    calibrate_report r = {
+        .model = j->model,
+        .output = j->output,
+        .data = s->data,
+        .ranges_file = s->data ? s->ranges : NULL,
+        .method = ed_ranges_count(j->ranges) ? ed_ranges_at(j->ranges, 0)->method : "none",
+        .weight_method = s->weight_method ? s->weight_method : "default",
+        .weights = s->weights ? s->weights : "int8",
+        .ranges = j->ranges,
+        .plan = j->plan,
+        .samples = j->data ? ed_dataset_count(j->data) : 0,
+        .nonfinite = j->data ? ed_dataset_nonfinite(j->data) : 0,
+        .groups = ed_graph_group_count(j->graph),
+        .seconds = seconds,
+    };
+    for (size_t i = 0; i < ed_plan_point_count(j->plan); i++)
+        r.weight_count += ed_plan_point(j->plan, i)->weight;
+    r.activations = ed_plan_point_count(j->plan) - r.weight_count;
+    if (s->json)
+        return calibrate_report_json(&r, stdout);
+    return s->quiet ? ED_OK : calibrate_report_table(&r, stdout);
+}
+
+static int run(job *j)
+{
+    double start = tool_seconds();
+    fill_options(j);
+    TRY(check_paths(j));
+    TRY(prepare(j));
+    if (j->s->verbose)
+        tell_plan(j->plan);
+    TRY(find_ranges(j));
+    TRY(write_model(j));
+    return report(j, tool_seconds() - start);
+}
+
+int main(int argc, char **argv)
+{
+    settings s;
+    options_parse(&s, &calibrate_command, argc, argv);
+    job j = { .s = &s };
+    int rc = tool_start(&calibrate_command, &s);
+    if (rc == ED_OK)
+        rc = run(&j);
+    int status = tool_finish(rc);
+    ed_ranges_free(j.ranges);
+    ed_dataset_close(j.data);
+    ed_plan_free(j.plan);
+    ed_graph_free(j.graph);
+    free(j.model);
+    free(j.output);
+    settings_free(&s);
+    return status;
+}

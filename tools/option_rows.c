@@ -1,0 +1,136 @@
+/*
+ * The option table of all commands: one row an option, with its help, default, limits and place.
+ */
+#include "options.h"
+
+#include <string.h>
+
+/* ---- what rows refer to ---- */
+
+static const char *method_name(size_t i)
+{
+    const ed_method *method = ed_method_at(i);
+    return method ? method->name : NULL;
+}
+
+static const char *weight_method_name(size_t i)
+{
+    for (size_t k = 0; ed_method_at(k); k++)
+        if (ed_method_at(k)->weights && i-- == 0)
+            return ed_method_at(k)->name;
+    return NULL;
+}
+
+static const char *weights_name(size_t i)
+{
+    static const char *const names[] = { "int8", "float", NULL };
+    return names[i];
+}
+
+static const char *check_device(const char *text)
+{
+    if (!strcmp(text, "cpu") || !strcmp(text, "auto") || !strcmp(text, "cuda"))
+        return NULL;
+    bool numbered =
+        !strncmp(text, "cuda:", 5) && text[5] && !text[5 + strspn(text + 5, "0123456789")];
+    return numbered ? NULL : "cpu, auto, cuda or cuda:N";
+}
+
+/* ---- the table ---- */
+
+#define FIELD(name) offsetof(settings, name)
+#define ALL         (CMD_CALIBRATE | CMD_EVAL)
+
+static const char files[] = "Files", calibration[] = "Calibration", placement[] = "Quantization";
+static const char samples[] = "Samples", machine[] = "Machine", messages[] = "Output";
+
+static const option_row option_rows[] = {
+    { CMD_CALIBRATE, 'd', "data", "FILE", files,
+      "HDF5 file with the samples to calibrate on, see ed-dataset(5); without a MODEL its "
+      "attribute "
+      "`model' names it",
+      NULL, OPTION_TEXT, FIELD(data), 0, 0, NULL, NULL },
+    { CMD_EVAL, 'd', "data", "FILE", files,
+      "HDF5 file with the samples to evaluate on, see ed-dataset(5); without a MODEL its attribute "
+      "`model' names it",
+      NULL, OPTION_TEXT, FIELD(data), 0, 0, NULL, NULL },
+    { CMD_CALIBRATE, 'o', "output", "FILE", files, "write the quantized model to FILE",
+      "MODEL_int8.onnx beside the model", OPTION_TEXT, FIELD(output), 0, 0, NULL, NULL },
+    { CMD_CALIBRATE, 'r', "ranges", "FILE", files,
+      "with --data: also write the ranges to FILE as JSON; without --data: read them from FILE and "
+      "skip the pass over the data",
+      NULL, OPTION_TEXT, FIELD(ranges), 0, 0, NULL, NULL },
+    { CMD_CALIBRATE, 0, "external-data", NULL, files,
+      "keep initializers in FILE.data instead of in the model (always so above 2 GB)", NULL,
+      OPTION_FLAG, FIELD(external_data), 0, 0, NULL, NULL },
+
+    { CMD_CALIBRATE, 'm', "method", "METHOD", calibration,
+      "how the histogram of a value becomes its range; the methods are listed below", NULL,
+      OPTION_CHOICE, FIELD(method), 0, 0, method_name, NULL },
+    { CMD_CALIBRATE, 0, "percentile", "P", calibration,
+      "percent of the values that --method percentile keeps", "99.99", OPTION_REAL,
+      FIELD(percentile), 1, 100, NULL, NULL },
+    { CMD_CALIBRATE, 0, "ema", "C", calibration,
+      "weight of the newest batch in the averages of --method ema", "0.01", OPTION_REAL, FIELD(ema),
+      1e-9, 1, NULL, NULL },
+    { CMD_CALIBRATE, 0, "bins", "N", calibration, "bins of a histogram, a power of two", "2048",
+      OPTION_POWER2, FIELD(bins), 256, 65536, NULL, NULL },
+
+    { CMD_CALIBRATE, 'x', "exclude", "NAME", placement,
+      "leave a node, a group or every operator of a type in float; `*' and `?' are wildcards; may "
+      "be "
+      "given more than once",
+      NULL, OPTION_LIST, FIELD(exclude), 0, 0, NULL, NULL },
+    { CMD_CALIBRATE, 0, "rule", "NAME", placement,
+      "switch on a rule of the target; the rules are listed below; may be given more than once",
+      NULL, OPTION_LIST, FIELD(rules), 0, 0, NULL, NULL },
+    { CMD_CALIBRATE, 0, "weights", "FORM", placement,
+      "how weights are stored: int8 initializers behind DequantizeLinear, or float ones behind "
+      "QuantizeLinear and DequantizeLinear",
+      "int8", OPTION_CHOICE, FIELD(weights), 0, 0, weights_name, NULL },
+    { CMD_CALIBRATE, 0, "weight-method", "METHOD", placement,
+      "how the scales of weights are found, per output channel", NULL, OPTION_CHOICE,
+      FIELD(weight_method), 0, 0, weight_method_name, NULL },
+    { CMD_CALIBRATE, 0, "target", "NAME", placement,
+      "hardware profile that decides what is quantized", "tensorrt", OPTION_TEXT, FIELD(target), 0,
+      0, NULL, NULL },
+
+    { ALL, 'b', "batch", "N", samples, "samples that run together", "64", OPTION_INT, FIELD(batch),
+      1, 65536, NULL, NULL },
+    { ALL, 'n', "limit", "N", samples, "use the first N samples only", "all", OPTION_INT,
+      FIELD(limit), 1, 9007199254740992.0, NULL, NULL },
+    { ALL, 0, "allow-nonfinite", NULL, samples,
+      "go on when the data holds NaN or infinity; they are counted and reported", NULL, OPTION_FLAG,
+      FIELD(allow_nonfinite), 0, 0, NULL, NULL },
+
+    { ALL, 0, "device", "DEVICE", machine, "where to run: cpu, auto, cuda or cuda:N", "cpu",
+      OPTION_TEXT, FIELD(device), 0, 0, NULL, check_device },
+    { ALL, 'j', "threads", "N", machine, "threads that compute", "one per core", OPTION_INT,
+      FIELD(threads), 1, 1024, NULL, NULL },
+
+    { CMD_EVAL, 0, "layers", NULL, messages,
+      "also print the SQNR of every group of the second model against the first, worst first", NULL,
+      OPTION_FLAG, FIELD(layers), 0, 0, NULL, NULL },
+    { ALL, 0, "json", NULL, messages, "print one JSON object instead of tables", NULL, OPTION_FLAG,
+      FIELD(json), 0, 0, NULL, NULL },
+    { CMD_CALIBRATE, 'q', "quiet", NULL, messages, "print warnings and errors only, no table", NULL,
+      OPTION_FLAG, FIELD(quiet), 0, 0, NULL, NULL },
+    { CMD_EVAL, 'q', "quiet", NULL, messages, "print the table, warnings and errors only", NULL,
+      OPTION_FLAG, FIELD(quiet), 0, 0, NULL, NULL },
+    { ALL, 'v', "verbose", NULL, messages,
+      "tell what is done, and print the graph as it is quantized; twice: more", NULL, OPTION_COUNT,
+      FIELD(verbose), 0, 0, NULL, NULL },
+};
+
+_Static_assert(sizeof option_rows / sizeof option_rows[0] <= OPTION_MAX_ROWS,
+               "settings.given has a bit for each row");
+
+const option_row *option_row_at(size_t i)
+{
+    return i < sizeof option_rows / sizeof option_rows[0] ? &option_rows[i] : NULL;
+}
+
+const char *option_default(const option_row *row)
+{
+    return row->standard || !row->choice ? row->standard : row->choice(0);
+}
