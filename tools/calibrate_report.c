@@ -36,6 +36,32 @@ static void print_reasons(const ed_plan *plan, FILE *out)
     }
 }
 
+/* The fused groups as {kind: count}, kinds in the order of their first group. */
+static json_t *count_groups(const ed_graph *graph)
+{
+    json_t *counts = json_object();
+    for (size_t i = 0; i < ed_graph_group_count(graph); i++) {
+        const char *kind = ed_graph_group(graph, i).kind;
+        json_int_t n = json_integer_value(json_object_get(counts, kind));
+        json_object_set_new(counts, kind, json_integer(n + 1));
+    }
+    return counts;
+}
+
+static void print_groups(const ed_graph *graph, FILE *out)
+{
+    json_t *counts = count_groups(graph), *count;
+    const char *kind, *before = "groups: ";
+    json_object_foreach(counts, kind, count)
+    {
+        fprintf(out, "%s%lld %s", before, (long long)json_integer_value(count), kind);
+        before = ", ";
+    }
+    if (json_object_size(counts))
+        fputc('\n', out);
+    json_decref(counts);
+}
+
 int calibrate_report_table(const calibrate_report *r, FILE *out)
 {
     size_t rows = ed_ranges_count(r->ranges);
@@ -61,7 +87,9 @@ int calibrate_report_table(const calibrate_report *r, FILE *out)
             fprintf(out, "* %s: %s\n", row->value, row->note);
     }
     print_reasons(r->plan, out);
-    fprintf(out, "\n%zu values and %zu weights quantized", r->activations, r->weight_count);
+    fputc('\n', out);
+    print_groups(r->graph, out);
+    fprintf(out, "%zu values and %zu weights quantized", r->activations, r->weight_count);
     if (r->samples)
         fprintf(out, ", %lld samples", (long long)r->samples);
     fprintf(out, ", %.2f s\nwrote %s\n", r->seconds, r->output);
@@ -105,12 +133,12 @@ int calibrate_report_json(const calibrate_report *r, FILE *out)
     for (size_t i = 0; i < ed_ranges_count(r->ranges); i++)
         json_array_append_new(rows, row_json(ed_ranges_at(r->ranges, i)));
     json_t *root = json_pack(
-        "{ss ss so so ss ss ss sI sI sI sI sI sf so so}", "model", r->model, "output", r->output,
+        "{ss ss so so ss ss ss sI sI sI sI so sf so so}", "model", r->model, "output", r->output,
         "data", text_or_null(r->data), "ranges_file", text_or_null(r->ranges_file), "method",
         r->method, "weight_method", r->weight_method, "weights", r->weights, "samples",
         (json_int_t)r->samples, "nonfinite", (json_int_t)r->nonfinite, "activations",
         (json_int_t)r->activations, "weight_count", (json_int_t)r->weight_count, "groups",
-        (json_int_t)r->groups, "seconds", r->seconds, "ranges", rows, "notes", reasons(r->plan));
+        count_groups(r->graph), "seconds", r->seconds, "ranges", rows, "notes", reasons(r->plan));
     if (!root)
         return tool_fail(ED_ENOMEM,
                          "memory ran out, or a name in the model is not UTF-8; leave out "

@@ -8,9 +8,10 @@ typedef struct calibrate_report {
     const char *model, *output, *data, *ranges_file, *method, *weight_method, *weights;
     const ed_ranges *ranges;
     const ed_plan *plan;
-    int64_t samples;   /* 0: the ranges were read from a file */
-    int64_t nonfinite; /* NaN and infinite inputs */
-    size_t activations, weight_count, groups;
+    const ed_graph *graph; /* transformed: its groups are counted */
+    int64_t samples;       /* 0: the ranges were read from a file */
+    int64_t nonfinite;     /* NaN and infinite inputs */
+    size_t activations, weight_count;
     double seconds;
 } calibrate_report;
 

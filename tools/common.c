@@ -10,8 +10,10 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static const char *tool_name = "ed";
 static bool be_quiet;
@@ -75,6 +77,26 @@ static void on_signal(int number)
         raise(number);
     }
     stop_signal = number;
+}
+
+/*
+ * libgomp's waiting threads spin for milliseconds before they sleep, so that on a busy machine a
+ * run takes several times longer. It reads the setting when it loads, before main: set it and begin
+ * again, once. Under a debugger's or valgrind's loader /proc/self/exe is another program: then
+ * leave it.
+ */
+void tool_begin(char **argv)
+{
+    char self[4096];
+    const char *name = strrchr(argv[0], '/');
+    name = name ? name + 1 : argv[0];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n <= 0 || getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY"))
+        return;
+    self[n] = 0;
+    const char *base = strrchr(self, '/');
+    if (base && strcmp(base + 1, name) == 0 && setenv("GOMP_SPINCOUNT", "1000", 1) == 0)
+        execv(self, argv);
 }
 
 static void catch_signal(int number)

@@ -18,6 +18,8 @@ enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 /* ---- common.c ---- */
 /* Messages, interrupts and threads, as the settings ask for. */
 int tool_start(const command *cmd, const settings *s);
+/* The first call of main: may run the program anew with another environment. */
+void tool_begin(char **argv);
 /* Store the command's own sentence of an error; returns `code`. */
 int tool_fail(int code, const char *format, ...) ED_PRINTF(2, 3);
 /* A message on standard error, unless --quiet. */

@@ -240,7 +240,7 @@ static int report(const job *j, double seconds)
         .plan = j->plan,
         .samples = j->data ? ed_dataset_count(j->data) : 0,
         .nonfinite = j->data ? ed_dataset_nonfinite(j->data) : 0,
-        .groups = ed_graph_group_count(j->graph),
+        .graph = j->graph,
         .seconds = seconds,
     };
     for (size_t i = 0; i < ed_plan_point_count(j->plan); i++)
@@ -267,6 +267,7 @@ static int run(job *j)
 int main(int argc, char **argv)
 {
     settings s;
+    tool_begin(argv);
     options_parse(&s, &calibrate_command, argc, argv);
     job j = { .s = &s };
     int rc = tool_start(&calibrate_command, &s);

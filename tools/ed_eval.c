@@ -117,6 +117,7 @@ static int evaluate(job *j)
 int main(int argc, char **argv)
 {
     settings s;
+    tool_begin(argv);
     options_parse(&s, &eval_command, argc, argv);
     job j = { .s = &s };
     int rc = tool_start(&eval_command, &s);
