@@ -76,15 +76,6 @@ static const char *not_a_residual(const ed_graph *g, const ed_match *m)
     return known && a->rank != b->rank ? "the Add broadcasts" : NULL;
 }
 
-/* Folding a BatchNormalization leaves a bias; without one there was none. */
-static const char *no_bias(const ed_graph *g, const ed_match *m)
-{
-    const ed_node *conv = &g->nodes[m->at[0]];
-    bool bn = m->at[1] != ED_NONE;
-    return bn || ed_node_in(conv, 2) != ED_NONE ? NULL
-                                                : "no BatchNormalization and no bias that one left";
-}
-
 static const char *not_a_matrix(const ed_graph *g, const ed_match *m)
 {
     const ed_tensor *w = NULL;
@@ -127,7 +118,7 @@ const ed_pattern ed_fusions[] = {
     { "ConvBNAdd", ED_PHASE_FUSE, conv_add, not_a_residual, NULL, ADD_POINTS },
     { "ConvBNReLU", ED_PHASE_FUSE, conv_relu, NULL, NULL, CONV_POINTS },
     { "LinearReLU", ED_PHASE_FUSE, linear_relu, not_a_matrix, NULL, CONV_POINTS },
-    { "ConvBN", ED_PHASE_FUSE, conv_bn, no_bias, NULL, CONV_POINTS },
+    { "ConvBN", ED_PHASE_FUSE, conv_bn, NULL, NULL, CONV_POINTS },
     { "Conv", ED_PHASE_FUSE, conv_alone, NULL, NULL, CONV_POINTS },
     { "Linear", ED_PHASE_FUSE, linear, not_a_matrix, NULL, CONV_POINTS },
     { "AdaptiveAvgPool", ED_PHASE_FUSE, average_pool, not_whole_plane, NULL, { ED_QDQ_NONE } },
