@@ -8,6 +8,7 @@
  * HardSigmoid  y = min(max(alpha x + beta, 0), 1)         alpha 0.2, beta 0.5
  * HardSwish    y = x min(max(x / 6 + 1/2, 0), 1)          opset 14
  * Tanh         y = tanh(x)
+ * Mish         y = x tanh(log(1 + exp(x)))                opset 18
  */
 #include "base/parallel.h"
 #include "ops/fast.h"
@@ -74,6 +75,13 @@ static void map_tanh(float *y, const float *x, int64_t n, const ed_activation_pa
         y[i] = tanhf(x[i]);
 }
 
+static void map_mish(float *y, const float *x, int64_t n, const ed_activation_params *p)
+{
+    (void)p;
+    for (int64_t i = 0; i < n; i++) /* log(1 + e^x) is x where e^x would overflow */
+        y[i] = x[i] * tanhf(x[i] > 30.0F ? x[i] : log1pf(expf(x[i])));
+}
+
 /* ---- kernels ---- */
 typedef struct map_job {
     map_fn map;
@@ -119,6 +127,11 @@ static int clip_forward(const ed_call *c)
     ed_clip_bounds(&bounds.min, &bounds.max, c->params, c->n_in > 1 ? c->in[1] : NULL,
                    c->n_in > 2 ? c->in[2] : NULL);
     return map_all(c, map_clip, &bounds);
+}
+
+static int mish_forward(const ed_call *c)
+{
+    return map_all(c, map_mish, c->params);
 }
 
 static int sigmoid_forward(const ed_call *c)
@@ -242,5 +255,12 @@ const ed_op ed_ops_activation[] = {
       .params_size = sizeof(ed_activation_params),
       .infer = infer_activation,
       .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(tanh_forward) } },
+    { .type = "Mish",
+      .opset = { 18, 0 },
+      .arity = { 1, 1, 1 },
+      .traits = ED_OP_ELEMENTWISE,
+      .params_size = sizeof(ed_activation_params),
+      .infer = infer_activation,
+      .forward = { ED_REFERENCE(mish_forward) } },
     { 0 },
 };

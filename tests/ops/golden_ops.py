@@ -60,6 +60,12 @@ def tanh(x, attrs, opset):
     return np.tanh(x[0].astype(np.float64))
 
 
+@op("Mish")
+def mish(x, attrs, opset):
+    wide = x[0].astype(np.float64)
+    return wide * np.tanh(np.logaddexp(0, wide))
+
+
 # ---- arithmetic ----
 @op("Add")
 def add(x, attrs, opset):
