@@ -15,7 +15,7 @@
 #define NODE  ED_PAT_NODE
 
 #define CONV_BN                                                                                    \
-    { .op = "Conv|ConvTranspose", .in = { ANY, CONST } },                                          \
+    { .op = "Conv", .in = { ANY, CONST } },                                                        \
     {                                                                                              \
         .op = "BatchNormalization", .in = { NODE(0) }, .optional = true                            \
     }
