@@ -44,6 +44,12 @@ static const ed_pat_node conv_relu[] = { CONV_BN,
 static const ed_pat_node conv_bn[] = { CONV_BN, { 0 } };
 static const ed_pat_node conv_alone[] = { { .op = "Conv|ConvTranspose", .in = { ANY, ANY } },
                                           { 0 } };
+static const ed_pat_node transposed_relu[] = {
+    { .op = "ConvTranspose", .in = { ANY, CONST } },
+    { .op = "BatchNormalization", .in = { NODE(0) }, .optional = true },
+    { .op = "@activation", .in = { NODE(1) } },
+    { 0 },
+};
 static const ed_pat_node linear_relu[] = { LINEAR,
                                            { .op = "@activation", .in = { NODE(1) } },
                                            { 0 } };
@@ -117,6 +123,7 @@ const ed_pattern ed_fusions[] = {
     { "ConvBNAddReLU", ED_PHASE_FUSE, conv_add_relu, not_a_residual, NULL, ADD_POINTS },
     { "ConvBNAdd", ED_PHASE_FUSE, conv_add, not_a_residual, NULL, ADD_POINTS },
     { "ConvBNReLU", ED_PHASE_FUSE, conv_relu, NULL, NULL, CONV_POINTS },
+    { "ConvTransposeBNReLU", ED_PHASE_FUSE, transposed_relu, NULL, NULL, CONV_POINTS },
     { "LinearReLU", ED_PHASE_FUSE, linear_relu, not_a_matrix, NULL, CONV_POINTS },
     { "ConvBN", ED_PHASE_FUSE, conv_bn, NULL, NULL, CONV_POINTS },
     { "Conv", ED_PHASE_FUSE, conv_alone, NULL, NULL, CONV_POINTS },
