@@ -210,7 +210,7 @@ static void test_searches_find_the_least_of_their_definition(void **state)
 }
 
 /* ---- degenerate input ---- */
-static const char *const all_methods[] = { "mse", "entropy", "percentile", "minmax", "ema" };
+static const char *const all_methods[] = { "mse", "entropy", "percentile", "minmax", "ema", "lp" };
 
 static void test_nothing_and_only_zeros_give_zero(void **state)
 {
@@ -315,6 +315,28 @@ static void test_minmax_and_ema_take_the_larger_side(void **state)
     assert_true(run("ema", &seen, &(ed_method_params){ 0 }).amax == 2.5);
 }
 
+static void test_lp_finds_the_least_of_all_edges(void **state)
+{
+    (void)state;
+    static uint64_t counts[BINS];
+    for (int seed = 1; seed <= 4; seed++) {
+        ed_observation seen = decaying(counts, BINS, seed);
+        ed_range found = run("lp", &seen, &(ed_method_params){ 0 });
+        double least = INFINITY, at_found = 0;
+        for (int edge = 128; edge <= BINS; edge++) {
+            double error = 0, scale = edge / 127.0;
+            for (int k = 0; k < BINS; k++) {
+                double c = k + 0.5, q = fmin(rint(c / scale), 127) * scale;
+                error += (double)counts[k] * pow(fabs(c - q), 2.4);
+            }
+            least = fmin(least, error);
+            at_found = edge == found.index ? error : at_found;
+        }
+        assert_true(found.index >= 128 && at_found <= 1.02 * least); /* the search has a grid */
+        assert_true(found.amax >= run("mse", &seen, &(ed_method_params){ 0 }).amax * 0.98);
+    }
+}
+
 static void test_a_search_without_memory_keeps_the_maximum(void **state)
 {
     (void)state;
@@ -355,6 +377,7 @@ int main(void)
         cmocka_unit_test(test_percentile_edges),
         cmocka_unit_test(test_more_levels_than_bins_keep_the_maximum),
         cmocka_unit_test(test_minmax_and_ema_take_the_larger_side),
+        cmocka_unit_test(test_lp_finds_the_least_of_all_edges),
         cmocka_unit_test(test_a_search_without_memory_keeps_the_maximum),
         cmocka_unit_test(test_table),
     };
