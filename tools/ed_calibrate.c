@@ -18,9 +18,11 @@ static const char description[] =
     "each one into a range. Weights get a scale per output channel.\n\n"
     "Without a MODEL the data's attribute `model' names it. The output is replaced whole or not at "
     "all, and never the input.\n\n"
-    "Why mse is the default method: of all it kept the most signal on ResNet-20 and MobileNetV2 "
-    "(CIFAR-10, 512 samples): 31.3 and 30.4 dB, against 30.9 and 27.2 of entropy, 30.2 and 29.7 of "
-    "ema, 29.9 and 28.3 of minmax, 29.8 and 27.9 of percentile.";
+    "Why mse is the default method: on ResNet-20 and MobileNetV2 (CIFAR-10, 512 samples) it kept "
+    "31.3 "
+    "and 30.3 dB of signal and lost no accuracy. lp kept 31.1 and 30.8 dB at 0.16 points each, ema "
+    "30.2 "
+    "and 29.8, entropy 31.0 and 27.3, minmax 29.9 and 28.3, percentile 29.8 and 27.9.";
 
 static const char *const examples[] = {
     "ed-calibrate model.onnx --data calib.h5",
