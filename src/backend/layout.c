@@ -58,3 +58,19 @@ bool ed_layout_same_storage(ed_layout a, ed_layout b, const ed_shape *shape)
         return false;
     return shape->dim[1] % layouts[a].block == 0 && shape->dim[1] % layouts[b].block == 0;
 }
+
+void ed_layout_unpack(float *plain, const float *data, ed_layout layout, const ed_shape *shape)
+{
+    int64_t channels = shape->dim[1], points = ed_layout_spatial(shape);
+    /* NHWC is one block of all channels */
+    int64_t block = layout == ED_LAYOUT_CHANNELS_LAST ? channels : layouts[layout].block;
+    for (int64_t n = 0; n < shape->dim[0]; n++) {
+        for (int64_t first = 0; first < channels; first += block) {
+            int64_t width = channels - first < block ? channels - first : block;
+            for (int64_t s = 0; s < points; s++, data += block)
+                for (int64_t c = 0; c < width; c++)
+                    plain[(first + c) * points + s] = data[c];
+        }
+        plain += channels * points;
+    }
+}

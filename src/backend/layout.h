@@ -22,5 +22,7 @@ int64_t ed_layout_spatial(const ed_shape *shape);
 int ed_layout_numel(int64_t *out, ed_layout layout, const ed_shape *shape);
 /* True when both layouts of that shape are the same bytes: one picture point, no padding. */
 bool ed_layout_same_storage(ed_layout a, ed_layout b, const ed_shape *shape);
+/* Copy floats of that layout and shape (rank >= 2) to row-major order, without the padding. */
+void ed_layout_unpack(float *plain, const float *data, ed_layout layout, const ed_shape *shape);
 
 #endif

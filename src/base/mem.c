@@ -1,6 +1,7 @@
 /* Allocation with a failure counter for tests, and the arena (a list of blocks). */
 #include "base/mem.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -8,12 +9,23 @@
 #include <string.h>
 
 static atomic_long alloc_count;
-static atomic_long fail_at;
+static atomic_long fail_first, fail_last;
+
+static void fail_between(long first, long last)
+{
+    atomic_store(&alloc_count, 0);
+    atomic_store(&fail_first, first);
+    atomic_store(&fail_last, last);
+}
 
 void ed_alloc_fail_at(long n)
 {
-    atomic_store(&alloc_count, 0);
-    atomic_store(&fail_at, n);
+    fail_between(n, LONG_MAX);
+}
+
+void ed_alloc_fail_once(long n)
+{
+    fail_between(n, n);
 }
 
 long ed_alloc_count(void)
@@ -24,8 +36,8 @@ long ed_alloc_count(void)
 static bool must_fail(void)
 {
     long count = atomic_fetch_add(&alloc_count, 1) + 1;
-    long n = atomic_load(&fail_at);
-    return n > 0 && count >= n;
+    long first = atomic_load(&fail_first);
+    return first > 0 && count >= first && count <= atomic_load(&fail_last);
 }
 
 static void *checked(void *p, size_t size)

@@ -18,7 +18,10 @@ void ed_free(void *p);
 /* Tests: the n-th allocation from now (1 is the next) and all later ones fail; 0 switches it off.
  */
 void ed_alloc_fail_at(long n);
-/* Tests: number of allocations made since the last ed_alloc_fail_at(). */
+/* Tests: the n-th allocation from now fails, later ones do not: a failure that nobody looks at
+ * shows. */
+void ed_alloc_fail_once(long n);
+/* Tests: number of allocations made since the last of these two calls. */
 long ed_alloc_count(void);
 
 /* Grow *array (elements of `size` bytes) so that it holds at least `need`; doubles. ED_ENOMEM. */

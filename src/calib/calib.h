@@ -16,6 +16,9 @@ int64_t ed_mse_search(const uint64_t *counts, size_t bins, unsigned start, unsig
 /* ---- methods (methods.c) ---- */
 /* The parameters with the defaults in place of zeros. */
 ed_method_params ed_method_params_complete(const ed_method_params *params);
+/* The note of an answer that no search was made for. A method cannot fail, but ed_calibrate() does:
+ * the same data must not give other ranges where memory is short. */
+extern const char ed_note_no_memory[];
 
 /* ---- ranges (ranges.c) ---- */
 struct ed_ranges {

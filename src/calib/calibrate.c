@@ -97,11 +97,20 @@ static void search(void *ctx, int64_t begin, int64_t end, int thread)
     }
 }
 
+/* Targets take activations as signed 8 bits. */
+static int check_bits(const ed_method_params *params, int code)
+{
+    ED_FAIL_IF((params->bits && params->bits != 8) || params->is_unsigned, code,
+               "ranges for %s %u bits; a model is quantized to signed 8 bits: calibrate for those",
+               params->is_unsigned ? "unsigned" : "signed", params->bits ? params->bits : 8);
+    return ED_OK;
+}
+
 static int add_row(ed_ranges *ranges, const pass *p, size_t i)
 {
     const ed_qdq_point *point = ed_plan_point(p->plan, p->points[i]);
     ed_observation seen = ed_observer_get(p->observers[i]);
-    unsigned bits = p->opts->params.bits ? p->opts->params.bits : 8;
+    unsigned bits = ed_method_params_complete(&p->opts->params).bits;
     ed_range_row row = {
         .value = point->value,
         .group = point->group,
@@ -114,6 +123,8 @@ static int add_row(ed_ranges *ranges, const pass *p, size_t i)
         .nonfinite = seen.nonfinite,
         .note = p->ranges[i].note,
     };
+    ED_FAIL_IF(row.note == ed_note_no_memory, ED_ENOMEM,
+               "out of memory in the search for the range of '%s'; use fewer bins", row.value);
     row.scale = ed_scale_of(row.amax, bits, &row.floored);
     ED_FAIL_IF(!seen.total && seen.nonfinite, ED_ENONFINITE,
                "the value '%s' is NaN or infinite for every sample; check the model and the data's "
@@ -124,10 +135,9 @@ static int add_row(ed_ranges *ranges, const pass *p, size_t i)
                "the value '%s' held %llu NaN or infinite numbers, which were left out",
                point->value, (unsigned long long)seen.nonfinite);
     if (row.floored)
-        ed_log(ED_LOG_WARNING,
-               "the value '%s' is (almost) always zero; its scale is the smallest "
-               "allowed, %g",
-               point->value, (double)row.scale);
+        ed_log(ED_LOG_WARNING, "the value '%s' has the range %g%s%s; its scale is the least, %g",
+               point->value, row.amax, row.note ? ": " : "", row.note ? row.note : "",
+               (double)row.scale);
     ranges->nonfinite += seen.nonfinite;
     return ed_ranges_add(ranges, &row);
 }
@@ -161,11 +171,16 @@ static void clear_pass(pass *p)
     ed_strmap_clear(&p->index);
 }
 
-static int find_method(const ed_method **out, const char *name)
+static int read_options(pass *p)
 {
-    *out = name ? ed_method_find(name) : ed_method_at(0);
-    ED_FAIL_IF(!*out, ED_ENOTFOUND, "there is no calibration method '%s'; --help lists them", name);
-    return ED_OK;
+    const char *name = p->opts->method;
+    const ed_method_params *params = &p->opts->params;
+    p->method = name ? ed_method_find(name) : ed_method_at(0);
+    ED_FAIL_IF(!p->method, ED_ENOTFOUND, "there is no calibration method '%s'; --help lists them",
+               name);
+    ED_FAIL_IF(!(params->percentile >= 0.0 && params->percentile <= 100.0), ED_EINVAL,
+               "the percentile is %g; it must be above 0 and at most 100", params->percentile);
+    return check_bits(params, ED_EINVAL);
 }
 
 int ed_calibrate(ed_ranges **out, const ed_graph *graph, const ed_plan *plan, ed_dataset *data,
@@ -174,7 +189,7 @@ int ed_calibrate(ed_ranges **out, const ed_graph *graph, const ed_plan *plan, ed
     pass p = { .plan = plan, .opts = opts ? opts : &defaults };
     ed_ranges *ranges = NULL;
     *out = NULL;
-    ED_TRY(find_method(&p.method, p.opts->method));
+    ED_TRY(read_options(&p));
     int rc = list_values(&p);
     if (rc == ED_OK)
         rc = run_pass(&p, graph, data);
@@ -238,6 +253,7 @@ int ed_calibrate_apply(ed_plan *plan, const ed_graph *graph, const ed_ranges *ra
     ED_FAIL_IF(strcmp(ranges->target, ed_plan_target(plan)) != 0, ED_EMISMATCH,
                "the ranges were made for target %s, not %s; calibrate again", ranges->target,
                ed_plan_target(plan));
+    ED_TRY(check_bits(&ranges->params, ED_EMISMATCH));
     for (size_t i = 0; i < ed_plan_point_count(plan); i++)
         ED_TRY(ed_plan_point(plan, i)->weight ? apply_weight(plan, i, graph, weight_method)
                                               : apply_activation(plan, i, ranges));

@@ -32,10 +32,12 @@ static ed_range keep_max(const ed_observation *seen, const char *note)
     return (ed_range){ observed_max(seen), -1, note };
 }
 
+const char ed_note_no_memory[] = "kept the observed maximum: memory ran out";
+
 /* As keep_max() after a search that failed with `code`. */
 static ed_range keep_max_after(const ed_observation *seen, int64_t code, const char *note)
 {
-    return keep_max(seen, code == ED_ENOMEM ? "kept the observed maximum: memory ran out" : note);
+    return keep_max(seen, code == ED_ENOMEM ? ed_note_no_memory : note);
 }
 
 ed_method_params ed_method_params_complete(const ed_method_params *params)

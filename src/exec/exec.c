@@ -29,6 +29,7 @@ static int read_options(ed_exec *x, const ed_exec_options *o)
     ED_FAIL_IF(o->share && o->share->graph != g, ED_EINVAL,
                "an executor can only share the weights of one for the same graph");
     x->reference = o->reference;
+    x->observe_plain = o->observe_plain;
     x->share = o->share;
     for (size_t i = 0; i < o->observed_count; i++) {
         ed_id id = ed_graph_find_value(g, o->observed[i]);
@@ -139,7 +140,7 @@ void ed_exec_free(ed_exec *exec)
                        exec->folded, exec->params,    exec->order,     exec->order_params,
                        exec->chains, exec->place,     exec->last_read, exec->layouts,
                        exec->where,  exec->buffers,   exec->steps,     exec->outputs,
-                       exec->memory, exec->scratch };
+                       exec->memory, exec->scratch,   exec->plain };
     for (size_t i = 0; i < ED_LENGTH(arrays); i++)
         ed_free(arrays[i]);
     ed_arena_free(exec->arena);

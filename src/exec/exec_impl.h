@@ -84,6 +84,8 @@ struct ed_exec {
     char *memory, *scratch;
     size_t memory_bytes, scratch_bytes;
     size_t runs;
+    bool observe_plain;
+    float *plain; /* an observed value in row-major order; NULL unless some value needs it */
     ed_observe_fn observe;
     void *observe_ctx;
 };

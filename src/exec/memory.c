@@ -114,6 +114,20 @@ static void point(ed_exec *x)
     }
 }
 
+/* Room for the largest observed value that lies in another layout than observers ask for. */
+static int make_plain(ed_exec *x)
+{
+    int64_t most = 0;
+    for (size_t i = 0; i < x->n_buffers && x->observe_plain; i++) {
+        const ed_buffer *b = &x->buffers[i];
+        if (x->observed[b->value] && b->layout != ED_LAYOUT_PLAIN && b->tensor.numel > most)
+            most = b->tensor.numel;
+    }
+    if (most && !(x->plain = ed_aligned_alloc((size_t)most * sizeof *x->plain)))
+        return ED_ENOMEM;
+    return ED_OK;
+}
+
 int ed_exec_memory(ed_exec *x)
 {
     find_lifetimes(x);
@@ -126,5 +140,5 @@ int ed_exec_memory(ed_exec *x)
     if (!x->scratch)
         return ED_ENOMEM;
     point(x);
-    return ED_OK;
+    return make_plain(x);
 }

@@ -34,8 +34,13 @@ static int observe(ed_exec *x, uint32_t buffer)
     if (buffer == ED_NONE || !x->observe || !x->observed[x->buffers[buffer].value])
         return ED_OK;
     const ed_buffer *b = &x->buffers[buffer];
-    return x->observe(x->observe_ctx, x->graph->values[b->value].name, b->tensor.data, b->numel,
-                      b->numel - b->tensor.numel);
+    const char *name = x->graph->values[b->value].name;
+    if (!x->observe_plain || b->layout == ED_LAYOUT_PLAIN)
+        return x->observe(x->observe_ctx, name, b->tensor.data, b->numel,
+                          b->numel - b->tensor.numel);
+    if (b->tensor.numel)
+        ed_layout_unpack(x->plain, b->tensor.data, b->layout, &b->tensor.shape);
+    return x->observe(x->observe_ctx, name, x->plain, b->tensor.numel, 0);
 }
 
 /* Values that no step computes: inputs, and constants that were asked for. */

@@ -43,8 +43,8 @@ static const ed_pat_node weighted_bn[] = {
     { 0 },
 };
 
-/* Dimension of W that holds the output channels (before groups, for ConvTranspose), and its size.
- */
+/* Dimension of W that holds the output channels (before groups, for ConvTranspose), and their
+ * number; false when there is none. */
 static bool channel_axis(const ed_graph *g, const ed_node *node, int *axis, int64_t *channels)
 {
     const ed_shape *w = &g->values[node->in[1]].shape;
@@ -55,7 +55,7 @@ static bool channel_axis(const ed_graph *g, const ed_node *node, int *axis, int6
         return false;
     *axis = transposed || (gemm && !(trans_b && trans_b->i)) ? 1 : 0;
     *channels = w->dim[*axis] * (transposed && group ? group->i : 1);
-    return true;
+    return *channels > 0;
 }
 
 static bool is_f32_vector(const ed_tensor *t, int64_t n)
@@ -74,7 +74,7 @@ static const char *bn_not_foldable(const ed_graph *g, const ed_match *m)
     if (!w || w->dtype != ED_F32)
         return "the weight is no float32 initializer";
     if (!channel_axis(g, node, &axis, &channels))
-        return "the weight has fewer than two dimensions";
+        return "the weight has fewer than two dimensions or no output channel";
     if (ed_node_in(node, 2) != ED_NONE && !is_f32_vector(b, channels))
         return "the bias is no float32 initializer of one number per channel";
     for (uint32_t i = 1; i <= 4; i++)

@@ -116,6 +116,8 @@ static const char *float_reason(ed_plan *plan, const ed_group *group, const ed_p
         return "its weight is computed, not an initializer";
     if (w->dtype != ED_F32)
         return "its weight is not float32";
+    if (!w->numel)
+        return "its weight is empty";
     for (uint32_t i = 0; i < group->n_nodes; i++) {
         const ed_node *member = &g->nodes[group->nodes[i]];
         if (ed_plan_excludes(opts, member->name) || ed_plan_excludes(opts, member->op_type))

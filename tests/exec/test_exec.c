@@ -73,6 +73,78 @@ static void observers_see_whole_values_once(void **state)
     release(&slow);
 }
 
+/* ---- plain observers: the copies of two executors, compared element by element ---- */
+typedef struct plain {
+    const char *name;
+    float data[2 * 20 * 64];
+    int64_t numel;
+    int calls;
+} plain;
+
+static int copy_plain(void *ctx, const char *value, const float *data, int64_t numel,
+                      int64_t padding)
+{
+    assert_int_equal(padding, 0);
+    for (plain *p = ctx; p->name; p++) {
+        if (strcmp(p->name, value) != 0)
+            continue;
+        assert_true((size_t)numel <= ED_LENGTH(p->data));
+        memcpy(p->data, data, (size_t)numel * sizeof *data);
+        p->numel = numel;
+        p->calls++;
+    }
+    return ED_OK;
+}
+
+static void plain_observers_see_row_major_order(void **state)
+{
+    static plain fast_seen[] = { { .name = "x" }, { .name = "s" }, { .name = "h" }, { 0 } };
+    static plain slow_seen[] = { { .name = "x" }, { .name = "s" }, { .name = "h" }, { 0 } };
+    const char *const names[] = { "x", "s", "h" };
+    ed_exec_options opts = { .observed = names, .observed_count = 3, .observe_plain = true };
+    (void)state;
+    compiled fast = compile_text(small, 2, &opts);
+    opts.reference = true;
+    compiled slow = compile_text(small, 2, &opts);
+    ed_exec_set_observer(fast.exec, copy_plain, fast_seen);
+    ed_exec_set_observer(slow.exec, copy_plain, slow_seen);
+    run(&fast);
+    run(&fast); /* the copy is made anew in each run */
+    run(&slow);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(fast_seen[i].calls, 2);
+        assert_int_equal(fast_seen[i].numel, i == 0 ? 2 * 3 * 64 : 2 * 20 * 64);
+        assert_int_equal(fast_seen[i].numel, slow_seen[i].numel);
+        for (int64_t k = 0; k < slow_seen[i].numel; k++)
+            assert_true(fabsf(fast_seen[i].data[k] - slow_seen[i].data[k]) <= 1e-4f);
+    }
+    release(&fast);
+    release(&slow);
+}
+
+/* Number k of [2, 5, 3] in each layout, laid out by hand from the definition. */
+static void layouts_are_unpacked(void **state)
+{
+    ed_shape shape = ED_SHAPE(2, 5, 3);
+    (void)state;
+    for (int layout = 0; layout < ED_LAYOUT_COUNT; layout++) {
+        float packed[2 * 16 * 3] = { 0 }, unpacked[2 * 5 * 3];
+        int64_t block = ed_layout_block((ed_layout)layout), numel;
+        for (int64_t k = 0; k < 30; k++) {
+            int64_t n = k / 15, c = k / 3 % 5, s = k % 3;
+            int64_t at = layout == ED_LAYOUT_PLAIN           ? k
+                         : layout == ED_LAYOUT_CHANNELS_LAST ? (n * 3 + s) * 5 + c
+                                                             : (n * 3 + s) * block + c;
+            packed[at] = (float)(k + 1);
+        }
+        assert_int_equal(ed_layout_numel(&numel, (ed_layout)layout, &shape), ED_OK);
+        assert_true(numel <= (int64_t)ED_LENGTH(packed));
+        ed_layout_unpack(unpacked, packed, (ed_layout)layout, &shape);
+        for (int k = 0; k < 30; k++)
+            assert_true(unpacked[k] == (float)(k + 1));
+    }
+}
+
 static int stop(void *ctx, const char *value, const float *data, int64_t numel, int64_t padding)
 {
     (void)ctx;
@@ -346,6 +418,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(observers_see_whole_values_once),
+        cmocka_unit_test(plain_observers_see_row_major_order),
+        cmocka_unit_test(layouts_are_unpacked),
         cmocka_unit_test(an_observer_can_end_the_run),
         cmocka_unit_test(a_ragged_batch_shares_weights_and_gives_the_same_numbers),
         cmocka_unit_test(an_empty_batch_runs),
