@@ -151,7 +151,7 @@ ed_arena *ed_arena_new(void)
 
 void *ed_arena_alloc(ed_arena *arena, size_t count, size_t size)
 {
-    const size_t align = sizeof(max_align_t);
+    const size_t align = _Alignof(max_align_t);
     size_t need = 0;
     if (!ed_mul_size(count, size, &need) || !ed_add_size(need, align - 1, &need))
         return checked(NULL, SIZE_MAX);

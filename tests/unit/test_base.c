@@ -100,7 +100,7 @@ static void test_arena(void **state)
     char *first = ed_arena_strdup(a, "first");
     for (int i = 1; i < 3000; i++) {
         unsigned char *p = ed_arena_alloc(a, (size_t)i, 7);
-        assert_int_equal((uintptr_t)p % sizeof(max_align_t), 0);
+        assert_int_equal((uintptr_t)p % _Alignof(max_align_t), 0);
         for (int k = 0; k < i * 7; k++)
             assert_int_equal(p[k], 0);
         memset(p, 255, (size_t)i * 7);
