@@ -75,6 +75,18 @@ ED_API ed_exec_stats ed_exec_get_stats(const ed_exec *exec);
 /** Release; NULL is allowed. */
 ED_API void ed_exec_free(ed_exec *exec);
 
+/** An operator that a graph uses. Strings belong to the graph. */
+typedef struct ed_operator_info {
+    const char *type, *domain; /**< domain "" is ai.onnx */
+    int64_t opset;             /**< version of the domain that the model imports */
+    size_t count;              /**< nodes */
+    const char *first;         /**< name of the first one, or of its first output */
+    bool runs;                 /**< false: no kernel for it, ed_exec_new() would refuse */
+} ed_operator_info;
+/** All operators, the most frequent first; *out is released with free(). @return ED_OK, ED_ENOMEM
+ */
+ED_API int ed_graph_operators(ed_operator_info **out, size_t *count, const ed_graph *graph);
+
 ED_END_DECL
 
 #endif

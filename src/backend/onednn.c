@@ -71,12 +71,8 @@ int ed_dnn_memory_desc(dnnl_memory_desc_t *md, const ed_dnn_tensor *tensor)
                                                           tags[tensor->layout][s->rank - 3]),
                              "memory_desc");
     for (int i = s->rank - 1; i >= 0; i--) {
-        strides[i] = step;
+        strides[i] = tensor->step ? tensor->step[i] : step;
         step *= s->dim[i];
-    }
-    if (tensor->transposed) {
-        strides[s->rank - 1] = s->dim[s->rank - 2];
-        strides[s->rank - 2] = 1;
     }
     return ed_dnn_status(dnnl_memory_desc_init_by_strides(md, s->rank, dims, dnnl_f32, strides),
                          "memory_desc");

@@ -24,6 +24,8 @@ typedef enum ed_post_kind {
     ED_POST_TANH,      /* tanh(y) */
     ED_POST_SWISH,     /* y * sigmoid(y) */
     ED_POST_HARDSWISH, /* y * min(max(y / 6 + 1/2, 0), 1) */
+    ED_POST_GELU,      /* y / 2 * (1 + erf(y / sqrt 2)) */
+    ED_POST_GELU_TANH, /* y / 2 * (1 + tanh(sqrt(2 / pi) * (y + 0.044715 y^3))) */
     ED_POST_SUM,       /* y + what the output buffer held before */
     ED_POST_ADD        /* y + ED_ARG_OTHER, of the output's shape and layout */
 } ed_post_kind;
@@ -43,7 +45,7 @@ typedef struct ed_posts {
 typedef struct ed_dnn_tensor {
     const ed_shape *shape;
     ed_layout layout;
-    bool transposed; /* plain only: the last two axes lie exchanged in memory */
+    const int64_t *step; /* plain only: elements between neighbours; NULL: dense */
 } ed_dnn_tensor;
 
 /* ---- a primitive: compiled once, run often ---- */
@@ -73,7 +75,8 @@ typedef struct ed_dnn_conv {
 } ed_dnn_conv;
 int ed_dnn_conv_new(ed_prim **out, ed_dnn *dnn, const ed_dnn_conv *c);
 
-/* y = x * w + bias; weights packed when `constant`, else row-major (or transposed) each time. */
+/* y = x * w + bias; weights packed when `constant`, else as they lie. Batch dimensions broadcast.
+ */
 typedef struct ed_dnn_matmul {
     ed_dnn_tensor x, w, y;
     bool constant, bias; /* bias [n] */
@@ -89,7 +92,7 @@ typedef struct ed_dnn_pool {
 } ed_dnn_pool;
 int ed_dnn_pool_new(ed_prim **out, ed_dnn *dnn, const ed_dnn_pool *p);
 
-/* One of RELU to HARDSWISH, in place or not; the padding of the output is zero. */
+/* One of RELU to GELU_TANH, in place or not; the padding of the output is zero. */
 int ed_dnn_eltwise_new(ed_prim **out, ed_dnn *dnn, const ed_dnn_tensor *x, const ed_post *f);
 
 /* A copy into another layout. Always exists. */

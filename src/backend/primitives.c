@@ -21,6 +21,8 @@ static const struct {
     [ED_POST_TANH] = { dnnl_eltwise_tanh, 0.0f, false },
     [ED_POST_SWISH] = { dnnl_eltwise_swish, 1.0f, false },
     [ED_POST_HARDSWISH] = { dnnl_eltwise_hardswish, 0.0f, false },
+    [ED_POST_GELU] = { dnnl_eltwise_gelu_erf, 0.0f, false },
+    [ED_POST_GELU_TANH] = { dnnl_eltwise_gelu_tanh, 0.0f, false },
 };
 
 static float alpha_of(const ed_post *f)

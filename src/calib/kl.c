@@ -11,8 +11,8 @@
  * so prefix sums leave one logarithm a level. Source: the calibrator that NVIDIA publishes in
  * pytorch-quantization and ModelOpt.
  */
+#include "base/clones.h"
 #include "calib/calib.h"
-#include "calib/simd.h"
 
 #include <math.h>
 #include <string.h>

@@ -14,8 +14,8 @@
  * levels has the same error in both. Working in bins makes the answer independent of the tensor's
  * scale.
  */
+#include "base/clones.h"
 #include "calib/calib.h"
-#include "calib/simd.h"
 
 #include <math.h>
 

@@ -10,9 +10,9 @@
  * one counts. Neighbours count in different lanes of a bin, so that equal values (zeros after ReLU)
  * do not wait for each other's stores.
  */
+#include "base/clones.h"
 #include "base/parallel.h"
 #include "calib/calib.h"
-#include "calib/simd.h"
 
 #include <float.h>
 #include <limits.h>
@@ -82,7 +82,7 @@ static float from_ordered(int32_t o)
     return x;
 }
 
-ED_BODY int find_extremes_body(extremes *out, const float *x, int n)
+ED_BODY void find_extremes_body(extremes *out, const float *x, int n)
 {
     int32_t lo = INT32_MAX, hi = INT32_MIN, zeros = 0;
     for (int i = 0; i < n; i++) {
@@ -94,21 +94,19 @@ ED_BODY int find_extremes_body(extremes *out, const float *x, int n)
         zeros -= zero;
     }
     *out = (extremes){ lo, hi, zeros };
-    return n;
 }
-ED_CLONES(int, find_extremes, (extremes * out, const float *x, int n), (out, x, n))
+ED_CLONES_VOID(find_extremes, (extremes * out, const float *x, int n), (out, x, n))
 
 /* index = LANES * floor(|x| * a * b); two factors because 2^e of tiny ranges is no float. */
-ED_BODY int find_bins_body(int32_t *restrict index, const float *restrict x, int n, float a,
-                           float b)
+ED_BODY void find_bins_body(int32_t *restrict index, const float *restrict x, int n, float a,
+                            float b)
 {
     for (int i = 0; i < n; i++)
         index[i] = LANES * (int32_t)(fabsf(x[i]) * a * b);
-    return n;
 }
-ED_CLONES(int, find_bins,
-          (int32_t *restrict index, const float *restrict x, int n, float a, float b),
-          (index, x, n, a, b))
+ED_CLONES_VOID(find_bins,
+               (int32_t *restrict index, const float *restrict x, int n, float a, float b),
+               (index, x, n, a, b))
 
 static void count_bins(uint32_t *restrict counts, const int32_t *restrict index, int n)
 {

@@ -8,9 +8,9 @@
  * 0.5, then 9 steps of 0.2 % around the best. The error is measured in units of the scale and
  * summed in 16 lanes, always in the same order: the answer depends on neither CPU nor threads.
  */
+#include "base/clones.h"
 #include "base/parallel.h"
 #include "calib/calib.h"
-#include "calib/simd.h"
 
 #include <float.h>
 #include <math.h>

@@ -5,6 +5,8 @@
  */
 #include "exec/exec_impl.h"
 
+#include <string.h>
+
 /* How many nodes of `list` from the first on form a unit: only the last one's outputs are read
  * outside of it, or kept. */
 static uint32_t closed_prefix(const ed_exec *x, const ed_id *list, uint32_t n, uint32_t *member)
@@ -33,6 +35,37 @@ static uint32_t closed_prefix(const ed_exec *x, const ed_id *list, uint32_t n, u
     return longest;
 }
 
+static bool is_product(const ed_node *node)
+{
+    return strcmp(node->op_type, "MatMul") == 0 || strcmp(node->op_type, "Gemm") == 0;
+}
+
+static bool may_join(const ed_node *reader)
+{
+    return reader->group == ED_NONE &&
+           (strcmp(reader->op_type, "Add") == 0 || strcmp(reader->op_type, "Transpose") == 0);
+}
+
+/* An Add or a Transpose outside of the groups that alone reads the result of a matrix product's
+ * group joins its chain: a residual, or the way back from separate heads. */
+static void join_readers(const ed_exec *x, ed_id *head, ed_id *tail)
+{
+    const ed_graph *g = x->graph;
+    for (size_t i = 0; i < g->n_groups && !x->reference; i++) {
+        ed_id first = g->groups[i].nodes[0], last = g->groups[i].nodes[g->groups[i].n_nodes - 1];
+        if (!is_product(&g->nodes[first]) || tail[first] != last)
+            continue;
+        const ed_value *y = &g->values[g->nodes[last].out[0]];
+        if (x->kept[g->nodes[last].out[0]] || y->use_count != 1 || !may_join(&g->nodes[y->uses[0]]))
+            continue;
+        ed_id reader = y->uses[0];
+        if (head[reader] != reader || tail[reader] != reader)
+            continue; /* has joined the other operand's group */
+        head[reader] = first;
+        tail[first] = reader;
+    }
+}
+
 /* head[node] = the first node of its chain, tail[first node] = the last one. */
 static int find_chains(ed_exec *x, ed_id *head, ed_id *tail)
 {
@@ -55,6 +88,7 @@ static int find_chains(ed_exec *x, ed_id *head, ed_id *tail)
             at += n;
         }
     }
+    join_readers(x, head, tail);
     ed_free(member);
     return ED_OK;
 }
@@ -95,6 +129,19 @@ static void arrange(ed_exec *x, const ed_id *order, size_t count, const ed_id *h
     }
 }
 
+static bool is_alias(const ed_exec *x, const ed_node *node)
+{
+    return (ed_op_traits(x->graph, node) & ED_OP_ALIAS) && node->in[0] != ED_NONE &&
+           node->out[0] != ED_NONE;
+}
+
+static void read_at(uint32_t *last, uint32_t place)
+{
+    if (*last < place)
+        *last = place;
+}
+
+/* Values that may share memory (ED_OP_ALIAS) live as long as the one that lives longest. */
 static void find_last_reads(ed_exec *x)
 {
     const ed_graph *g = x->graph;
@@ -102,11 +149,15 @@ static void find_last_reads(ed_exec *x)
         if (g->values[v].is_output || g->values[v].is_input || x->constants[v])
             x->last_read[v] = UINT32_MAX;
     for (size_t i = 0; i < x->n_order; i++)
-        for (uint32_t k = 0; k < x->order[i]->n_in; k++) {
-            ed_id v = x->order[i]->in[k];
-            if (v != ED_NONE && x->last_read[v] != UINT32_MAX)
-                x->last_read[v] = (uint32_t)i;
-        }
+        for (uint32_t k = 0; k < x->order[i]->n_in; k++)
+            if (x->order[i]->in[k] != ED_NONE)
+                read_at(&x->last_read[x->order[i]->in[k]], (uint32_t)i);
+    for (size_t i = x->n_order; i-- > 0;) /* up to the value that all of them are */
+        if (is_alias(x, x->order[i]))
+            read_at(&x->last_read[x->order[i]->in[0]], x->last_read[x->order[i]->out[0]]);
+    for (size_t i = 0; i < x->n_order; i++) /* and from there to each */
+        if (is_alias(x, x->order[i]))
+            read_at(&x->last_read[x->order[i]->out[0]], x->last_read[x->order[i]->in[0]]);
 }
 
 int ed_exec_chains(ed_exec *x)

@@ -1,6 +1,7 @@
 /*
  * Stage 1: every value's type and shape for the given input shapes. A node whose inputs are all
- * constant is evaluated here, once, with its reference kernel (a FakeQuantize on a weight).
+ * constant is evaluated here, once, with its reference kernel (a FakeQuantize on a weight); so is
+ * one that reads shapes alone, and with it all arithmetic on shapes.
  */
 #include "exec/exec_impl.h"
 
@@ -39,30 +40,55 @@ static bool all_constant(const ed_exec *x, const ed_node *node)
     return true;
 }
 
-static int fold(ed_exec *x, const ed_node *node)
+/* The executor that lends its weights has the same result: shapes, which may differ between the
+ * two, play no part in it. */
+static bool is_shared(const ed_exec *x, const ed_node *node)
+{
+    for (uint32_t i = 0; x->share && i < node->n_in; i++) {
+        ed_id v = node->in[i];
+        if (v != ED_NONE && (!x->constants[v] || x->constants[v] != x->share->constants[v]))
+            return false;
+    }
+    return x->share != NULL;
+}
+
+static int evaluate(ed_exec *x, const ed_node *node)
 {
     int rc = ED_OK;
-    if (x->share) {
-        for (uint32_t i = 0; i < node->n_out; i++)
-            if (node->out[i] != ED_NONE)
-                x->constants[node->out[i]] = x->share->constants[node->out[i]];
-        return ED_OK;
-    }
-    ED_TRY(
-        ed_grow(&x->folded, &x->folded_capacity, x->n_folded + node->n_out, sizeof(ed_tensor *)));
     const ed_tensor **in = ed_calloc(node->n_in, sizeof *in);
-    if (!in)
-        return ED_ENOMEM;
-    for (uint32_t i = 0; i < node->n_in; i++)
-        in[i] = node->in[i] == ED_NONE ? NULL : x->constants[node->in[i]];
-    rc = ed_op_evaluate(x->graph, node, in, x->folded + x->n_folded);
-    for (uint32_t i = 0; rc == ED_OK && i < node->n_out; i++)
+    ed_tensor *shapes = ed_calloc(node->n_in, sizeof *shapes);
+    if (!in || !shapes)
+        ED_GOTO(ED_ENOMEM);
+    for (uint32_t i = 0; i < node->n_in; i++) {
+        ed_id v = node->in[i];
+        in[i] = v == ED_NONE ? NULL : x->constants[v];
+        if (v == ED_NONE || in[i])
+            continue;
+        ED_GOTO(ed_tensor_view(&shapes[i], x->types[v].dtype, &x->types[v].shape, NULL));
+        in[i] = &shapes[i]; /* of a node that does not look at the data */
+    }
+    ED_GOTO(ed_op_evaluate(x->graph, node, in, x->folded + x->n_folded));
+    for (uint32_t i = 0; i < node->n_out; i++)
         if (node->out[i] != ED_NONE)
             x->constants[node->out[i]] = x->folded[x->n_folded + i];
-    if (rc == ED_OK)
-        x->n_folded += node->n_out;
+    x->n_folded += node->n_out;
+done:
     ed_free(in);
+    ed_free(shapes);
     return rc;
+}
+
+static int fold(ed_exec *x, const ed_node *node)
+{
+    if (!is_shared(x, node)) {
+        ED_TRY(ed_grow(&x->folded, &x->folded_capacity, x->n_folded + node->n_out,
+                       sizeof(ed_tensor *)));
+        return evaluate(x, node);
+    }
+    for (uint32_t i = 0; i < node->n_out; i++)
+        if (node->out[i] != ED_NONE)
+            x->constants[node->out[i]] = x->share->constants[node->out[i]];
+    return ED_OK;
 }
 
 static int infer(ed_exec *x, ed_id id)
@@ -91,7 +117,7 @@ static int infer(ed_exec *x, ed_id id)
         ED_GOTO(ed_shape_numel(&numel, &out[i].shape));
         x->types[v] = out[i];
     }
-    if (all_constant(x, node))
+    if ((op->traits & ED_OP_READS_SHAPE) || all_constant(x, node))
         ED_GOTO(fold(x, node));
 done:
     ed_free(out);

@@ -59,6 +59,7 @@ static int compile(ed_exec *x, const ed_shape *shapes, const ed_exec_options *op
     ED_TRY(check_observed(x));
     ED_TRY(ed_exec_chains(x));
     ED_TRY(ed_exec_kernels(x));
+    ED_TRY(ed_exec_prune(x));
     return ed_exec_memory(x);
 }
 

@@ -1,6 +1,6 @@
 /*
  * The compiled plan: buffers (a value in one layout) and steps (a kernel over buffers), and the
- * stages that fill them in: concrete.c, chains.c, kernels.c, memory.c.
+ * stages that fill them in: concrete.c, chains.c, kernels.c, prune.c, memory.c.
  */
 #ifndef EXEC_EXEC_IMPL_H
 #define EXEC_EXEC_IMPL_H
@@ -94,6 +94,7 @@ struct ed_exec {
 int ed_exec_concrete(ed_exec *x, const ed_shape *shapes);
 int ed_exec_chains(ed_exec *x);
 int ed_exec_kernels(ed_exec *x);
+int ed_exec_prune(ed_exec *x);
 int ed_exec_memory(ed_exec *x);
 
 #endif

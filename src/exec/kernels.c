@@ -100,6 +100,7 @@ static ed_kernel_plan question(const ed_exec *x, uint32_t at, uint32_t count)
         .types = x->types,
         .constants = x->constants,
         .layouts = x->layouts,
+        .where = x->where,
         .kept = x->kept,
         .order = x->place,
         .last_read = x->last_read,
@@ -136,7 +137,18 @@ done:
     return rc;
 }
 
-static int adopt_reference(ed_exec *x, const ed_kernel *kernel, uint32_t at)
+/* The output of a node that changes the shape alone lies where its input does; its kernel then has
+ * nothing to do. Not the caller's inputs, which each run may bring at another place. */
+static void alias(ed_exec *x, const ed_op *op, ed_step *s)
+{
+    if (!(op->traits & ED_OP_ALIAS) || x->buffers[s->in[0]].home != ED_HOME_ARENA)
+        return;
+    x->buffers[s->out[0]].root = x->buffers[s->in[0]].root;
+    s->inplace = true;
+    s->name = "alias";
+}
+
+static int adopt_reference(ed_exec *x, const ed_op *op, const ed_kernel *kernel, uint32_t at)
 {
     const ed_node *node = x->order[at];
     ed_step *s;
@@ -163,6 +175,7 @@ static int adopt_reference(ed_exec *x, const ed_kernel *kernel, uint32_t at)
         ED_TRY(add_buffer(x, &buffer, node->out[i], ED_LAYOUT_PLAIN));
         s->out[i] = buffer;
     }
+    alias(x, op, s);
     return ED_OK;
 }
 
@@ -185,7 +198,7 @@ static int choose(ed_exec *x, uint32_t at, uint32_t count, uint32_t *taken)
             }
             refused = refused ? refused : p.reason;
         } else if (!k->plan) {
-            ED_TRY(adopt_reference(x, k, at));
+            ED_TRY(adopt_reference(x, op, k, at));
             *taken = 1;
             goto found;
         }

@@ -9,6 +9,8 @@
  * HardSwish    y = x min(max(x / 6 + 1/2, 0), 1)          opset 14
  * Tanh         y = tanh(x)
  * Mish         y = x tanh(log(1 + exp(x)))                opset 18
+ * Elu          y = x < 0 ? alpha (exp(x) - 1) : x         alpha 1
+ * Softplus     y = log(1 + exp(x))
  */
 #include "base/parallel.h"
 #include "ops/fast.h"
@@ -80,6 +82,20 @@ static void map_mish(float *y, const float *x, int64_t n, const ed_activation_pa
     (void)p;
     for (int64_t i = 0; i < n; i++) /* log(1 + e^x) is x where e^x would overflow */
         y[i] = x[i] * tanhf(x[i] > 30.0F ? x[i] : log1pf(expf(x[i])));
+}
+
+static void map_elu(float *y, const float *x, int64_t n, const ed_activation_params *p)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = x[i] < 0.0f ? p->alpha * expm1f(x[i]) : x[i];
+}
+
+/* max(x, 0) + log(1 + exp(-|x|)) does not overflow. */
+static void map_softplus(float *y, const float *x, int64_t n, const ed_activation_params *p)
+{
+    (void)p;
+    for (int64_t i = 0; i < n; i++)
+        y[i] = (x[i] < 0.0f ? 0.0f : x[i]) + log1pf(expf(-fabsf(x[i])));
 }
 
 /* ---- kernels ---- */
@@ -154,6 +170,16 @@ static int tanh_forward(const ed_call *c)
     return map_all(c, map_tanh, c->params);
 }
 
+static int elu_forward(const ed_call *c)
+{
+    return map_all(c, map_elu, c->params);
+}
+
+static int softplus_forward(const ed_call *c)
+{
+    return map_all(c, map_softplus, c->params);
+}
+
 /* ---- inference ---- */
 static int infer_activation(ed_infer *ctx)
 {
@@ -184,6 +210,11 @@ static const ed_attr_spec leaky_relu_attrs[] = {
 static const ed_attr_spec hard_sigmoid_attrs[] = {
     ED_ATTR_F32_OF("alpha", ed_activation_params, alpha, 0.2),
     ED_ATTR_F32_OF("beta", ed_activation_params, beta, 0.5),
+    { 0 },
+};
+
+static const ed_attr_spec elu_attrs[] = {
+    ED_ATTR_F32_OF("alpha", ed_activation_params, alpha, 1.0),
     { 0 },
 };
 
@@ -262,5 +293,20 @@ const ed_op ed_ops_activation[] = {
       .params_size = sizeof(ed_activation_params),
       .infer = infer_activation,
       .forward = { ED_REFERENCE(mish_forward) } },
+    { .type = "Elu",
+      .opset = { 6, 0 },
+      .arity = { 1, 1, 1 },
+      .traits = ED_OP_ELEMENTWISE | ED_OP_ACTIVATION,
+      .attrs = elu_attrs,
+      .params_size = sizeof(ed_activation_params),
+      .infer = infer_activation,
+      .forward = { ED_REFERENCE(elu_forward) } },
+    { .type = "Softplus",
+      .opset = { 1, 0 },
+      .arity = { 1, 1, 1 },
+      .traits = ED_OP_ELEMENTWISE | ED_OP_ACTIVATION,
+      .params_size = sizeof(ed_activation_params),
+      .infer = infer_activation,
+      .forward = { ED_REFERENCE(softplus_forward) } },
     { 0 },
 };

@@ -1,184 +1,173 @@
 /*
- * Arithmetic on two tensors with numpy broadcasting: Add, Sub, Mul, Div on float32, and on int32
- * and int64 (arithmetic on shapes; it wraps around, Div truncates towards zero, division by 0 is an
- * error).
+ * Arithmetic on tensors with numpy broadcasting, on float32 and on integers (shapes are computed
+ * with these; sums and products wrap around, division by 0 is an error).
  *
- *     y[i, j, ...] = a[i or 0, j or 0, ...] op b[i or 0, j or 0, ...]
+ * Add, Sub, Mul, Div (ONNX opset 7, 13, 14)  Div of integers truncates towards zero
+ * Mod (10, 13)           fmod 0, integers: the remainder has the divisor's sign
+ *                        fmod 1: the dividend's sign, as in C
+ * Min, Max (6, 8 to 13)  of any number of tensors; NaN wins
+ * PRelu (7, 9, 16)       y = x < 0 ? slope x : x, where slope broadcasts to x
  */
-#include "base/parallel.h"
+#include "ops/broadcast.h"
 #include "ops/fast.h"
-#include "ops/op.h"
 
-#include <string.h>
+#include <math.h>
 
-enum { GRAIN = 4096 };
+/* ---- on two numbers ---- */
+#define ADD(a, b) ((a) + (b))
+#define SUB(a, b) ((a) - (b))
+#define MUL(a, b) ((a) * (b))
+#define DIV(a, b) ((a) / (b))
+/* Integers wrap around: as unsigned ones, at least of 32 bits. */
+#define ADD_INT(a, b) ((uint64_t)(a) + (uint64_t)(b))
+#define SUB_INT(a, b) ((uint64_t)(a) - (uint64_t)(b))
+#define MUL_INT(a, b) ((uint64_t)(a) * (uint64_t)(b))
+/* Without the overflow of the least number / -1. */
+#define DIV_INT(a, b)        ((b) == -1 ? (int64_t)(0 - (uint64_t)(a)) : (int64_t)((a) / (b)))
+#define REMAINDER(a, b)      ((b) == -1 ? 0 : (a) % (b))
+#define REMAINDER_UINT(a, b) ((a) % (b))
+#define MOD_INT(a, b)                                                                              \
+    (REMAINDER(a, b) + (REMAINDER(a, b) != 0 && (REMAINDER(a, b) < 0) != ((b) < 0) ? (b) : 0))
+#define MIN(a, b)       ((a) < (b) ? (a) : (b))
+#define MAX(a, b)       ((a) > (b) ? (a) : (b))
+#define MIN_FLOAT(a, b) ((a) < (b) || isnan(a) ? (a) : (b))
+#define MAX_FLOAT(a, b) ((a) > (b) || isnan(a) ? (a) : (b))
+#define PRELU(x, slope) ((x) < 0.0f ? (slope) * (x) : (x))
 
-/* ---- one run of n elements; a step of 0 repeats one element, the other step is 1 then ---- */
-typedef void (*run_fn)(void *y, const void *a, const void *b, int64_t n, int step_a, int step_b);
+#define DEFINE_RUNS(name, FLOAT, SIGNED, UNSIGNED)                                                 \
+    ED_DEFINE_RUN(name##_f32, float, float, float, FLOAT)                                          \
+    ED_DEFINE_INTEGER_RUNS(name, ED_TO_SAME, SIGNED, UNSIGNED)                                     \
+    static const ed_run_fn name##_runs[ED_DTYPE_COUNT] = { [ED_F32] = name##_f32,                  \
+                                                           ED_INTEGER_RUNS(name) };
+DEFINE_RUNS(add, ADD, ADD_INT, ADD_INT)
+DEFINE_RUNS(sub, SUB, SUB_INT, SUB_INT)
+DEFINE_RUNS(mul, MUL, MUL_INT, MUL_INT)
+DEFINE_RUNS(div, DIV, DIV_INT, DIV)
+DEFINE_RUNS(fmod, fmodf, REMAINDER, REMAINDER_UINT)
+DEFINE_RUNS(min, MIN_FLOAT, MIN, MIN)
+DEFINE_RUNS(max, MAX_FLOAT, MAX, MAX)
 
-/* The three cases apart, so that each loop vectorizes. */
-#define DEFINE_RUN(name, type, EXPR)                                                               \
-    static void name(void *py, const void *pa, const void *pb, int64_t n, int step_a, int step_b)  \
-    {                                                                                              \
-        type *y = py;                                                                              \
-        const type *a = pa, *b = pb;                                                               \
-        if (step_a && step_b)                                                                      \
-            for (int64_t i = 0; i < n; i++)                                                        \
-                y[i] = EXPR(a[i], b[i]);                                                           \
-        else if (step_a)                                                                           \
-            for (int64_t i = 0; i < n; i++)                                                        \
-                y[i] = EXPR(a[i], *b);                                                             \
-        else                                                                                       \
-            for (int64_t i = 0; i < n; i++)                                                        \
-                y[i] = EXPR(*a, b[i]);                                                             \
-    }
+ED_DEFINE_INTEGER_RUNS(mod, ED_TO_SAME, MOD_INT, REMAINDER_UINT)
+static const ed_run_fn mod_runs[ED_DTYPE_COUNT] = { ED_INTEGER_RUNS(mod) };
 
-#define EXPR_ADD(a, b) ((a) + (b))
-#define EXPR_SUB(a, b) ((a) - (b))
-#define EXPR_MUL(a, b) ((a) * (b))
-#define EXPR_DIV(a, b) ((a) / (b))
-/* Signed, without the overflow of the least number / -1; the sign of the unsigned type tells. */
-#define EXPR_DIV_I32(a, b) ((b) == UINT32_MAX ? 0u - (a) : (uint32_t)((int32_t)(a) / (int32_t)(b)))
-#define EXPR_DIV_I64(a, b)                                                                         \
-    ((b) == UINT64_MAX ? UINT64_C(0) - (a) : (uint64_t)((int64_t)(a) / (int64_t)(b)))
-
-DEFINE_RUN(add_f32, float, EXPR_ADD)
-DEFINE_RUN(sub_f32, float, EXPR_SUB)
-DEFINE_RUN(mul_f32, float, EXPR_MUL)
-DEFINE_RUN(div_f32, float, EXPR_DIV)
-DEFINE_RUN(add_i32, uint32_t, EXPR_ADD)
-DEFINE_RUN(sub_i32, uint32_t, EXPR_SUB)
-DEFINE_RUN(mul_i32, uint32_t, EXPR_MUL)
-DEFINE_RUN(div_i32, uint32_t, EXPR_DIV_I32)
-DEFINE_RUN(add_i64, uint64_t, EXPR_ADD)
-DEFINE_RUN(sub_i64, uint64_t, EXPR_SUB)
-DEFINE_RUN(mul_i64, uint64_t, EXPR_MUL)
-DEFINE_RUN(div_i64, uint64_t, EXPR_DIV_I64)
-
-/* ---- broadcasting: the output as rows of `n` elements ---- */
-typedef struct broadcast_job {
-    run_fn run;
-    char *y;
-    const char *a, *b;
-    size_t size; /* of an element */
-    int rank;    /* after merging neighbours that step alike; at least 1 */
-    int64_t dim[ED_MAX_RANK], step_a[ED_MAX_RANK], step_b[ED_MAX_RANK];
-} broadcast_job;
-
-/* Elements between neighbours along each output dimension; 0 where the input repeats. */
-static void steps_of(int64_t *step, const ed_shape *in, const ed_shape *out)
-{
-    int64_t stride = 1;
-    for (int i = out->rank - 1; i >= 0; i--) {
-        int k = i - (out->rank - in->rank);
-        int64_t dim = k < 0 ? 1 : in->dim[k];
-        step[i] = dim == 1 ? 0 : stride;
-        stride *= dim;
-    }
-}
-
-/* Drop dimensions of 1 and merge a dimension into the one before it where both inputs run on. */
-static void collapse(broadcast_job *job, const ed_shape *out, const int64_t *step_a,
-                     const int64_t *step_b)
-{
-    int r = 0;
-    for (int i = 0; i < out->rank; i++) {
-        int64_t n = out->dim[i];
-        if (n == 1)
-            continue;
-        if (r && job->step_a[r - 1] == n * step_a[i] && job->step_b[r - 1] == n * step_b[i]) {
-            r--;
-            n *= job->dim[r];
-        }
-        job->dim[r] = n;
-        job->step_a[r] = step_a[i];
-        job->step_b[r] = step_b[i];
-        r++;
-    }
-    if (!r) { /* one element */
-        job->dim[0] = job->step_a[0] = job->step_b[0] = 1;
-        r = 1;
-    }
-    job->rank = r;
-}
-
-static void broadcast_range(void *ctx, int64_t begin, int64_t end, int thread)
-{
-    const broadcast_job *job = ctx;
-    const int last = job->rank - 1;
-    (void)thread;
-
-    while (begin < end) {
-        int64_t row = begin / job->dim[last], column = begin % job->dim[last];
-        int64_t n = job->dim[last] - column < end - begin ? job->dim[last] - column : end - begin;
-        int64_t at_a = column * job->step_a[last], at_b = column * job->step_b[last];
-        for (int i = last - 1; i >= 0; i--) {
-            at_a += row % job->dim[i] * job->step_a[i];
-            at_b += row % job->dim[i] * job->step_b[i];
-            row /= job->dim[i];
-        }
-        size_t y = (size_t)begin * job->size;
-        job->run(job->y + y, job->a + (size_t)at_a * job->size, job->b + (size_t)at_b * job->size,
-                 n, job->step_a[last] != 0, job->step_b[last] != 0);
-        begin += n;
-    }
-}
+ED_DEFINE_RUN(prelu_f32, float, float, float, PRELU)
 
 /* ---- kernels ---- */
-typedef struct arithmetic { /* of one operator */
-    run_fn f32, i32, i64;
-} arithmetic;
-
-static int arithmetic_forward(const ed_call *c, const arithmetic *op)
+static int forward(const ed_call *c, const ed_run_fn *runs)
 {
-    const ed_tensor *a = c->in[0], *b = c->in[1];
-    ed_tensor *y = c->out[0];
-    broadcast_job job = { .y = y->data, .a = a->data, .b = b->data };
-    int64_t step_a[ED_MAX_RANK], step_b[ED_MAX_RANK];
-
-    job.run = y->dtype == ED_F32 ? op->f32 : y->dtype == ED_I32 ? op->i32 : op->i64;
-    job.size = ed_dtype_bits(y->dtype) / 8;
-    steps_of(step_a, &a->shape, &y->shape);
-    steps_of(step_b, &b->shape, &y->shape);
-    collapse(&job, &y->shape, step_a, step_b);
-    ed_parallel_for(y->numel, GRAIN, broadcast_range, &job);
+    ed_broadcast(runs[c->out[0]->dtype], c->out[0], c->in, 2);
     return ED_OK;
 }
 
 static int add_forward(const ed_call *c)
 {
-    return arithmetic_forward(c, &(arithmetic){ add_f32, add_i32, add_i64 });
+    return forward(c, add_runs);
 }
 
 static int sub_forward(const ed_call *c)
 {
-    return arithmetic_forward(c, &(arithmetic){ sub_f32, sub_i32, sub_i64 });
+    return forward(c, sub_runs);
 }
 
 static int mul_forward(const ed_call *c)
 {
-    return arithmetic_forward(c, &(arithmetic){ mul_f32, mul_i32, mul_i64 });
+    return forward(c, mul_runs);
 }
 
 static int div_forward(const ed_call *c)
 {
-    const ed_tensor *b = c->in[1];
-    if (b->dtype != ED_F32 && c->out[0]->numel)
-        for (int64_t i = 0; i < b->numel; i++)
-            ED_FAIL_IF(
-                ed_tensor_get_i64(b, i) == 0, ED_EINVAL,
-                "Div '%s': element %lld of its integer divisor is 0; divide by another number",
-                c->node->name, (long long)i);
-    return arithmetic_forward(c, &(arithmetic){ div_f32, div_i32, div_i64 });
+    ED_TRY(ed_check_divisor(c, c->in[1]));
+    return forward(c, div_runs);
 }
 
-/* ---- inference and rows ---- */
+typedef struct mod_params {
+    int64_t fmod;
+} mod_params;
+
+static int mod_forward(const ed_call *c)
+{
+    const mod_params *p = c->params;
+    ED_TRY(ed_check_divisor(c, c->in[1]));
+    return forward(c, p->fmod ? fmod_runs : mod_runs);
+}
+
+/* y = in[0], then y = run(y, in[i]). */
+static int accumulate(const ed_call *c, const ed_run_fn *runs)
+{
+    ed_tensor *y = c->out[0];
+    ed_broadcast_copy(y, c->in[0]);
+    for (uint32_t i = 1; i < c->n_in; i++)
+        ed_broadcast(runs[y->dtype], y, (const ed_tensor *[]){ y, c->in[i] }, 2);
+    return ED_OK;
+}
+
+static int min_forward(const ed_call *c)
+{
+    return accumulate(c, min_runs);
+}
+
+static int max_forward(const ed_call *c)
+{
+    return accumulate(c, max_runs);
+}
+
+static int prelu_forward(const ed_call *c)
+{
+    ed_broadcast(prelu_f32, c->out[0], c->in, 2);
+    return ED_OK;
+}
+
+/* ---- inference ---- */
 static int infer_arithmetic(ed_infer *ctx)
 {
     for (uint32_t i = 0; i < ctx->n_in; i++)
-        ED_TRY(ed_infer_dtypes(ctx, i, 1u << ED_F32 | 1u << ED_I32 | 1u << ED_I64));
+        ED_TRY(ed_infer_dtypes(ctx, i, ed_run_dtypes(add_runs)));
     return ed_infer_broadcast(ctx);
 }
+
+static int infer_mod(ed_infer *ctx)
+{
+    const mod_params *p = ctx->params;
+    if (ctx->in[0].dtype == ED_F32 && !p->fmod)
+        return ed_infer_fail(
+            ctx, ED_EFORMAT,
+            "fmod is 0 for float32, for which ONNX wants 1; export it with fmod=1");
+    return infer_arithmetic(ctx);
+}
+
+static int infer_any_number(ed_infer *ctx)
+{
+    for (uint32_t i = 0; i < ctx->n_in; i++)
+        if (ed_node_in(ctx->node, i) == ED_NONE)
+            return ed_infer_fail(ctx, ED_EFORMAT, "input %u is omitted; %s requires it", i,
+                                 ctx->node->op_type);
+    return infer_arithmetic(ctx);
+}
+
+static int infer_prelu(ed_infer *ctx)
+{
+    char x[128], slope[128];
+    ED_TRY(ed_infer_f32(ctx));
+    ED_TRY(ed_infer_broadcast(ctx));
+    const ed_shape *s = &ctx->in[0].shape, *y = &ctx->out[0].shape;
+    bool grown = s->rank >= 0 && y->rank > s->rank;
+    for (int i = 0; i < s->rank && y->rank == s->rank; i++)
+        grown = grown || (s->dim[i] >= 0 && y->dim[i] >= 0 && y->dim[i] != s->dim[i]);
+    if (grown)
+        return ed_infer_fail(ctx, ED_ESHAPE,
+                             "the slope's shape %s does not broadcast to the input's %s; its "
+                             "dimensions must be equal to the input's or 1",
+                             ed_shape_format(slope, sizeof slope, &ctx->in[1].shape),
+                             ed_shape_format(x, sizeof x, s));
+    ctx->out[0].shape = *s;
+    return ED_OK;
+}
+
+/* ---- rows ---- */
+static const ed_attr_spec mod_attrs[] = {
+    ED_ATTR_I64_OF("fmod", mod_params, fmod, 0),
+    { 0 },
+};
 
 const ed_op ed_ops_elementwise[] = {
     { .type = "Add",
@@ -205,5 +194,31 @@ const ed_op ed_ops_elementwise[] = {
       .traits = ED_OP_ELEMENTWISE,
       .infer = infer_arithmetic,
       .forward = { ED_FAST_ROW(ed_layout_binary), ED_REFERENCE(div_forward) } },
+    { .type = "Mod",
+      .opset = { 10, 0 },
+      .arity = { 2, 2, 1 },
+      .traits = ED_OP_ELEMENTWISE,
+      .attrs = mod_attrs,
+      .params_size = sizeof(mod_params),
+      .infer = infer_mod,
+      .forward = { ED_REFERENCE(mod_forward) } },
+    { .type = "Min",
+      .opset = { 6, 0 },
+      .arity = { 1, ED_ARITY_ANY, 1 },
+      .traits = ED_OP_ELEMENTWISE,
+      .infer = infer_any_number,
+      .forward = { ED_REFERENCE(min_forward) } },
+    { .type = "Max",
+      .opset = { 6, 0 },
+      .arity = { 1, ED_ARITY_ANY, 1 },
+      .traits = ED_OP_ELEMENTWISE,
+      .infer = infer_any_number,
+      .forward = { ED_REFERENCE(max_forward) } },
+    { .type = "PRelu",
+      .opset = { 7, 0 },
+      .arity = { 2, 2, 1 },
+      .traits = ED_OP_ELEMENTWISE,
+      .infer = infer_prelu,
+      .forward = { ED_REFERENCE(prelu_forward) } },
     { 0 },
 };

@@ -49,7 +49,9 @@ int ed_op_evaluate(const ed_graph *g, const ed_node *node, const ed_tensor *cons
         ED_GOTO(ed_tensor_new(&outs[i], e.out[i].dtype, &e.out[i].shape));
     }
     ed_call call = { node, e.params, NULL, NULL, node->n_in, node->n_out, in, outs };
-    ED_GOTO(ed_op_reference(op)->run(&call));
+    rc = ed_op_reference(op)->run(&call);
+    if (rc != ED_OK)
+        rc = ed_error_context(rc, "%s", ed_node_label(g, node));
 done:
     release(&e);
     for (uint32_t i = 0; rc != ED_OK && i < node->n_out; i++) {

@@ -46,6 +46,17 @@ ed_id ed_plan_output(const ed_kernel_plan *p, uint32_t count)
     return p->nodes[count - 1]->out[0];
 }
 
+ed_id ed_plan_memory(const ed_kernel_plan *p, ed_id value)
+{
+    for (;;) {
+        ed_id producer = p->graph->values[value].producer;
+        const ed_node *node = producer == ED_NONE ? NULL : &p->graph->nodes[producer];
+        if (!node || p->constants[value] || !(ed_op_traits(p->graph, node) & ED_OP_ALIAS))
+            return value;
+        value = node->in[0];
+    }
+}
+
 bool ed_plan_is_f32(const ed_kernel_plan *p, ed_id value)
 {
     int64_t numel = 0;

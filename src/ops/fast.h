@@ -1,6 +1,7 @@
 /*
  * Fast rows: kernels that may refuse a case, listed ahead of ED_REFERENCE in their operators' rows.
- * "onednn" rows call the library, "layout" rows are our own kernels that run in any layout.
+ * "onednn" rows call the library, "layout" rows are our own kernels that run in any layout,
+ * "vector" rows compute functions by vector instructions.
  */
 #ifndef OPS_FAST_H
 #define OPS_FAST_H
@@ -17,6 +18,7 @@
     int row##_run(const ed_call *call);                                                            \
     void row##_free(void *state)
 
+#define ed_attention_name      "attention"
 #define ed_onednn_conv_name    "onednn"
 #define ed_onednn_gemm_name    "onednn"
 #define ed_onednn_pool_name    "onednn"
@@ -26,17 +28,24 @@
 #define ed_layout_concat_name  "layout"
 #define ed_layout_quant_name   "layout"
 #define ed_layout_norm_name    "layout"
+#define ed_vector_unary_name   "vector"
+#define ed_vector_softmax_name "vector"
+#define ed_vector_norm_name    "vector"
 
 ED_DECLARE_ROW(ed_onednn_conv);    /* Conv [+ Add] [+ activation] */
-ED_DECLARE_ROW(ed_onednn_gemm);    /* Gemm, MatMul [+ Add of a bias] [+ activation] */
+ED_DECLARE_ROW(ed_onednn_gemm);    /* Gemm, MatMul [+ Add of a bias] [+ Add] [+ activation] */
+ED_DECLARE_ROW(ed_attention);      /* MatMul, [scale,] [mask,] Softmax, MatMul [, Transpose] */
 ED_DECLARE_ROW(ed_onednn_pool);    /* MaxPool, AveragePool */
 ED_DECLARE_ROW(ed_onednn_eltwise); /* activations */
 ED_DECLARE_ROW(ed_layout_mean);    /* GlobalAveragePool, ReduceMean over all spatial axes */
 ED_DECLARE_ROW(
     ed_layout_binary); /* Add, Sub, Mul, Div of equal shapes, [N or 1, C, 1, 1], scalars */
-ED_DECLARE_ROW(ed_layout_concat); /* Concat of channels */
-ED_DECLARE_ROW(ed_layout_quant);  /* FakeQuantize per tensor with zero_point 0 */
-ED_DECLARE_ROW(ed_layout_norm);   /* BatchNormalization that was not folded */
+ED_DECLARE_ROW(ed_layout_concat);  /* Concat of channels */
+ED_DECLARE_ROW(ed_layout_quant);   /* FakeQuantize per tensor with zero_point 0 */
+ED_DECLARE_ROW(ed_layout_norm);    /* BatchNormalization that was not folded */
+ED_DECLARE_ROW(ed_vector_unary);   /* Erf, Gelu, Exp, Sqrt, Pow of a constant exponent */
+ED_DECLARE_ROW(ed_vector_softmax); /* Softmax, LogSoftmax over the last axis */
+ED_DECLARE_ROW(ed_vector_norm);    /* LayerNormalization */
 
 /* ---- for the rows' plan() (fast.c) ---- */
 /* Refuse with a static text; returns ED_OK. */
@@ -47,11 +56,16 @@ bool ed_plan_closed(const ed_kernel_plan *p, uint32_t count);
 bool ed_plan_dies(const ed_kernel_plan *p, ed_id value, uint32_t count);
 /* The output of nodes[count - 1]. */
 ed_id ed_plan_output(const ed_kernel_plan *p, uint32_t count);
+/* The value whose memory this one lies in when the executor lets it (ED_OP_ALIAS). */
+ed_id ed_plan_memory(const ed_kernel_plan *p, ed_id value);
 /* A float32 value that holds elements. */
 bool ed_plan_is_f32(const ed_kernel_plan *p, ed_id value);
 
 /* The activation of node k as a post-op; false when it is none, or one that oneDNN lacks. */
 bool ed_fuse_activation(ed_posts *posts, const ed_kernel_plan *p, uint32_t k);
+
+/* Nodes k to k + n write Gelu(x) with Erf (onednn_gelu.c); returns n, 0 when they do not. */
+uint32_t ed_fuse_gelu(ed_posts *posts, const ed_kernel_plan *p, uint32_t k, ed_id x);
 
 /* What follows nodes[0] in its group and can be computed with it. */
 typedef struct ed_fused {

@@ -275,6 +275,7 @@ const ed_op ed_ops_gemm[] = {
       .arity = { 2, 2, 1 },
       .traits = ED_OP_WEIGHTED,
       .infer = matmul_infer,
-      .forward = { ED_FAST_ROW(ed_onednn_gemm), ED_REFERENCE(matmul_forward) } },
+      .forward = { ED_FAST_ROW(ed_attention), ED_FAST_ROW(ed_onednn_gemm),
+                   ED_REFERENCE(matmul_forward) } },
     { 0 },
 };

@@ -131,30 +131,44 @@ static bool broadcast(ed_shape *out, const ed_shape *a, const ed_shape *b)
     return true;
 }
 
-int ed_infer_broadcast(ed_infer *ctx)
+/* Merge the shape of input i into output 0's. */
+static int broadcast_input(ed_infer *ctx, uint32_t first, uint32_t i)
 {
-    ctx->out[0] = ctx->in[0];
-    for (uint32_t i = 1; i < ctx->n_in; i++) {
+    char a[128], b[128];
+    ed_shape y;
+    if (!broadcast(&y, &ctx->out[0].shape, &ctx->in[i].shape))
+        return ed_infer_fail(ctx, ED_ESHAPE,
+                             "the shapes %s and %s of '%s' and '%s' do not broadcast; "
+                             "dimensions must be equal or 1",
+                             ed_shape_format(a, sizeof a, &ctx->out[0].shape),
+                             ed_shape_format(b, sizeof b, &ctx->in[i].shape),
+                             input_name(ctx, first), input_name(ctx, i));
+    ctx->out[0].shape = y;
+    return ED_OK;
+}
+
+int ed_infer_broadcast_from(ed_infer *ctx, uint32_t first)
+{
+    ctx->out[0] = ctx->in[first];
+    for (uint32_t i = first + 1; i < ctx->n_in; i++) {
         const ed_type *in = &ctx->in[i];
-        char a[128], b[128];
         if (ctx->out[0].dtype == ED_DTYPE_NONE)
             ctx->out[0].dtype = in->dtype;
         if (in->dtype != ED_DTYPE_NONE && in->dtype != ctx->out[0].dtype)
             return ed_infer_fail(ctx, ED_ESHAPE,
                                  "inputs '%s' and '%s' are %s and %s; they must be of one type",
-                                 input_name(ctx, 0), input_name(ctx, i),
+                                 input_name(ctx, first), input_name(ctx, i),
                                  ed_dtype_name(ctx->out[0].dtype), ed_dtype_name(in->dtype));
-        ed_shape y;
-        if (!broadcast(&y, &ctx->out[0].shape, &in->shape))
-            return ed_infer_fail(ctx, ED_ESHAPE,
-                                 "the shapes %s and %s of '%s' and '%s' do not broadcast; "
-                                 "dimensions must be equal or 1",
-                                 ed_shape_format(a, sizeof a, &ctx->out[0].shape),
-                                 ed_shape_format(b, sizeof b, &in->shape), input_name(ctx, 0),
-                                 input_name(ctx, i));
-        ctx->out[0].shape = y;
+        ED_TRY(broadcast_input(ctx, first, i));
     }
+    for (uint32_t i = 0; i < first; i++)
+        ED_TRY(broadcast_input(ctx, first, i));
     return ED_OK;
+}
+
+int ed_infer_broadcast(ed_infer *ctx)
+{
+    return ed_infer_broadcast_from(ctx, 0);
 }
 
 /* ---- one node ---- */

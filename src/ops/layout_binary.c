@@ -3,9 +3,9 @@
  * channel
  * ([C, 1, 1], [1, C, 1, 1], [N, C, 1, 1]), or is one number. Otherwise the reference broadcasts.
  */
-#include "ops/fast.h"
-#include "ops/clones.h"
+#include "base/clones.h"
 #include "base/parallel.h"
+#include "ops/fast.h"
 
 #include <string.h>
 
@@ -15,17 +15,19 @@ typedef void (*vector_fn)(float *y, const float *a, const float *b, int64_t n);
 typedef void (*scalar_fn)(float *y, const float *a, float b, int64_t n);
 
 #define DEFINE_OPERATION(name, op)                                                                 \
-    ED_TARGET_CLONES static void name##_vector(float *y, const float *a, const float *b,           \
-                                               int64_t n)                                          \
+    ED_BODY void name##_vector_body(float *y, const float *a, const float *b, int64_t n)           \
     {                                                                                              \
         for (int64_t i = 0; i < n; i++)                                                            \
             y[i] = a[i] op b[i];                                                                   \
     }                                                                                              \
-    ED_TARGET_CLONES static void name##_scalar(float *y, const float *a, float b, int64_t n)       \
+    ED_CLONES_VOID(name##_vector, (float *y, const float *a, const float *b, int64_t n),           \
+                   (y, a, b, n))                                                                   \
+    ED_BODY void name##_scalar_body(float *y, const float *a, float b, int64_t n)                  \
     {                                                                                              \
         for (int64_t i = 0; i < n; i++)                                                            \
             y[i] = a[i] op b;                                                                      \
-    }
+    }                                                                                              \
+    ED_CLONES_VOID(name##_scalar, (float *y, const float *a, float b, int64_t n), (y, a, b, n))
 DEFINE_OPERATION(add, +)
 DEFINE_OPERATION(sub, -)
 DEFINE_OPERATION(mul, *)

@@ -2,9 +2,9 @@
  * The mean over all spatial positions, read in any layout: GlobalAveragePool, and ReduceMean over
  * the axes 2, 3, ... The result has one number per channel and is written plain.
  */
-#include "ops/fast.h"
-#include "ops/clones.h"
+#include "base/clones.h"
 #include "base/parallel.h"
+#include "ops/fast.h"
 
 #include <string.h>
 
@@ -16,7 +16,7 @@ typedef struct mean_job {
 
 /* sum[i] += the sum over s of x[s][i]; eight rows of the picture at most go into a float before the
  * sum in double is updated, so that large pictures lose nothing. */
-ED_TARGET_CLONES static void sum_rows(double *sum, const float *x, int64_t s, int64_t b)
+ED_BODY void sum_rows_body(double *sum, const float *x, int64_t s, int64_t b)
 {
     enum { ROWS = 8 };
     for (int64_t begin = 0; begin < s; begin += ROWS) {
@@ -29,8 +29,9 @@ ED_TARGET_CLONES static void sum_rows(double *sum, const float *x, int64_t s, in
         }
     }
 }
+ED_CLONES_VOID(sum_rows, (double *sum, const float *x, int64_t s, int64_t b), (sum, x, s, b))
 
-ED_TARGET_CLONES static double sum_plane(const float *x, int64_t s)
+ED_BODY double sum_plane_body(const float *x, int64_t s)
 {
     enum { LANES = 16 };
     double lane[LANES] = { 0 }, sum = 0;
@@ -44,6 +45,7 @@ ED_TARGET_CLONES static double sum_plane(const float *x, int64_t s)
         sum += x[i];
     return sum;
 }
+ED_CLONES(double, sum_plane, (const float *x, int64_t s), (x, s))
 
 /* One unit is up to CHUNK channels of one block of one sample. */
 enum { CHUNK = 64 };

@@ -2,9 +2,9 @@
  * BatchNormalization (inference) that no pass folded, in any layout: y = (x - mean) * gain + b with
  * gain = scale / sqrt(var + epsilon), per channel. In place when the input dies.
  */
-#include "ops/fast.h"
-#include "ops/clones.h"
+#include "base/clones.h"
 #include "base/parallel.h"
+#include "ops/fast.h"
 
 #include <math.h>
 
@@ -19,19 +19,28 @@ typedef struct norm_job {
     const float *x;
 } norm_job;
 
-ED_TARGET_CLONES static void scale_vector(float *y, const float *x, const float *mean,
-                                          const float *gain, const float *add, int64_t n)
+ED_BODY void scale_vector_body(float *y, const float *x, const float *mean, const float *gain,
+                               const float *add, int64_t n)
 {
+    ED_INDEPENDENT
     for (int64_t i = 0; i < n; i++)
         y[i] = (x[i] - mean[i]) * gain[i] + add[i];
 }
+ED_CLONES_VOID(scale_vector,
+               (float *y, const float *x, const float *mean, const float *gain, const float *add,
+                int64_t n),
+               (y, x, mean, gain, add, n))
 
-ED_TARGET_CLONES static void scale_plane(float *y, const float *x, float mean, float gain,
-                                         float add, int64_t n)
+ED_BODY void scale_plane_body(float *y, const float *x, float mean, float gain, float add,
+                              int64_t n)
 {
+    ED_INDEPENDENT
     for (int64_t i = 0; i < n; i++)
         y[i] = (x[i] - mean) * gain + add;
 }
+ED_CLONES_VOID(scale_plane,
+               (float *y, const float *x, float mean, float gain, float add, int64_t n),
+               (y, x, mean, gain, add, n))
 
 static void norm_range(void *ctx, int64_t begin, int64_t end, int thread)
 {

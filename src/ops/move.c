@@ -2,30 +2,15 @@
  * Operators that bring elements to other places, whatever their type (8 to 64 bits).
  *
  * Transpose (ONNX opset 1, 13 to 23)  y[i0, i1, ...] = x[j], where j[perm[k]] = i[k]; perm reverses
- * if absent Concat (4, 11, 13)                  the inputs one after the other along `axis`
+ *                                     if absent
+ * Concat (4, 11, 13)                  the inputs one after the other along `axis`
  */
 #include "ops/fast.h"
-#include "ops/op.h"
+#include "ops/strided.h"
 
 #include "base/parallel.h"
 
 #include <string.h>
-
-static size_t width_of(const ed_tensor *tensor)
-{
-    return ed_dtype_bits(tensor->dtype) / 8;
-}
-
-/* Elements between neighbours along each dimension. */
-static void strides_of(int64_t *strides, const ed_shape *shape)
-{
-    int64_t step = 1;
-
-    for (int i = shape->rank - 1; i >= 0; i--) {
-        strides[i] = step;
-        step *= shape->dim[i];
-    }
-}
 
 /* ---- Transpose ---- */
 
@@ -70,62 +55,18 @@ static int transpose_infer(ed_infer *ctx)
     return ED_OK;
 }
 
-typedef struct transpose_job {
-    const char *x;
-    char *y;
-    size_t width;
-    int rank;
-    int64_t size[ED_MAX_RANK], step[ED_MAX_RANK]; /* of the output; steps count elements of x */
-} transpose_job;
-
-/* n elements of x, `step` apart, side by side. */
-static void gather(char *y, const char *x, int64_t n, int64_t step, size_t width)
-{
-    if (step == 1) {
-        memcpy(y, x, (size_t)n * width);
-    } else if (width == sizeof(uint32_t)) {
-        for (int64_t i = 0; i < n; i++)
-            memcpy(y + i * 4, x + i * step * 4, 4);
-    } else {
-        for (int64_t i = 0; i < n; i++)
-            memcpy(y + (size_t)i * width, x + (size_t)(i * step) * width, width);
-    }
-}
-
-static void transpose_rows(void *ctx, int64_t begin, int64_t end, int thread)
-{
-    const transpose_job *j = ctx;
-    int last = j->rank - 1;
-
-    (void)thread;
-    for (int64_t row = begin; row < end; row++) {
-        int64_t rest = row, from = 0;
-
-        for (int i = last - 1; i >= 0; i--) {
-            from += rest % j->size[i] * j->step[i];
-            rest /= j->size[i];
-        }
-        gather(j->y + (size_t)(row * j->size[last]) * j->width, j->x + (size_t)from * j->width,
-               j->size[last], j->step[last], j->width);
-    }
-}
-
 static int transpose_forward(const ed_call *c)
 {
     const ed_tensor *x = c->in[0], *y = c->out[0];
-    transpose_job job = { x->data, y->data, width_of(x), y->shape.rank, { 1 }, { 1 } };
-    int64_t strides[ED_MAX_RANK];
+    ed_strided from = { .rank = y->shape.rank };
+    int64_t steps[ED_MAX_RANK];
 
-    if (y->numel == 0)
-        return ED_OK;
-    if (job.rank == 0)
-        job.rank = 1; /* one row of one element */
-    strides_of(strides, &x->shape);
-    for (int i = 0; i < y->shape.rank; i++) {
-        job.size[i] = y->shape.dim[i];
-        job.step[i] = strides[perm_at(c->params, y->shape.rank, i)];
+    ed_steps_of(steps, &x->shape);
+    for (int i = 0; i < from.rank; i++) {
+        from.size[i] = y->shape.dim[i];
+        from.step[i] = steps[perm_at(c->params, from.rank, i)];
     }
-    ed_parallel_for(y->numel / job.size[job.rank - 1], 64, transpose_rows, &job);
+    ed_copy_strided(y->data, x->data, ed_tensor_width(x), &from);
     return ED_OK;
 }
 
@@ -229,7 +170,8 @@ static int concat_forward(const ed_call *c)
     for (int64_t i = 0; i < axis; i++)
         job.outer *= y->dim[i];
     if (c->out[0]->numel > 0)
-        ed_parallel_for(job.outer, 1, concat_rows, &job);
+        ed_parallel_for(job.outer, 32768 / ((int64_t)c->out[0]->nbytes / job.outer) + 1,
+                        concat_rows, &job);
     return ED_OK;
 }
 

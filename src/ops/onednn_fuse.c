@@ -1,6 +1,6 @@
 /*
  * Which nodes of a fused group become post-ops of the first one: an Add of a residual, a bias
- * behind MatMul, and an activation (SiLU is the pair Sigmoid, Mul).
+ * behind MatMul, and an activation (SiLU is the pair Sigmoid, Mul; Gelu may be five nodes).
  */
 #include "ops/fast.h"
 
@@ -76,6 +76,13 @@ static bool hard_swish(ed_posts *posts, const ed_kernel_plan *p, uint32_t k)
     return push(posts, ED_POST_HARDSWISH, 0.0f, 0.0f);
 }
 
+static bool gelu(ed_posts *posts, const ed_kernel_plan *p, uint32_t k)
+{
+    const ed_gelu_params *g = p->params[k];
+    bool tanh_form = g->approximate == ED_GELU_TANH;
+    return push(posts, tanh_form ? ED_POST_GELU_TANH : ED_POST_GELU, 0.0f, 0.0f);
+}
+
 static bool hard_sigmoid(ed_posts *posts, const ed_kernel_plan *p, uint32_t k)
 {
     const ed_activation_params *a = p->params[k];
@@ -91,6 +98,7 @@ static const rule rules[] = {
     { "Tanh", tanh_of },
     { "HardSwish", hard_swish },
     { "HardSigmoid", hard_sigmoid },
+    { "Gelu", gelu },
 };
 
 bool ed_fuse_activation(ed_posts *posts, const ed_kernel_plan *p, uint32_t k)
@@ -155,13 +163,15 @@ void ed_fuse(ed_fused *out, const ed_kernel_plan *p, bool row_bias)
     ed_fused now = { .taken = 1, .residual = ED_NONE, .bias = ED_NONE };
     *out = now;
     while (now.taken < p->n_nodes) {
-        uint32_t k = now.taken;
+        uint32_t k = now.taken, gelu_nodes;
         const ed_node *node = p->nodes[k];
         ed_id value = p->nodes[k - 1]->out[0];
         if (take_add(&now, p, node, value, row_bias))
             now.taken = k + 1;
         else if (take_silu(&now, p, k, value))
             now.taken = k + 2;
+        else if ((gelu_nodes = ed_fuse_gelu(&now.posts, p, k, value)) > 0)
+            now.taken = k + gelu_nodes;
         else if (node->n_in > 0 && node->in[0] == value && ed_fuse_activation(&now.posts, p, k))
             now.taken = k + 1;
         else

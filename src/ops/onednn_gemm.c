@@ -1,10 +1,12 @@
 /*
- * Gemm and MatMul by oneDNN's matmul, with a bias and an activation of their fused group.
+ * Gemm and MatMul by oneDNN's matmul, with a bias, a residual Add and an activation behind them.
  *
- * Gemm: y = A B + C with alpha = 1 and C a constant row (or none). MatMul: equal ranks and batch
- * dimensions, or a constant matrix at the right: then the rows of all batches are one matrix.
+ * Gemm: y = A B + C with alpha = 1 and C a constant row (or none). MatMul: a constant matrix at the
+ * right, then the rows of all batches are one matrix; or two matrices in each batch, which
+ * broadcast and may be strided views.
  */
 #include "ops/fast.h"
+#include "ops/view.h"
 
 #include <string.h>
 
@@ -12,12 +14,14 @@ typedef struct gemm_state {
     ed_prim *prim;
     void *weights; /* NULL: in[1] */
     bool borrowed;
+    bool add; /* the last input is added, else it was in the output already */
     const float *bias;
 } gemm_state;
 
 typedef struct gemm_case { /* what both operators come down to */
-    ed_shape x, w, y;
-    bool transposed;
+    ed_view x, w;          /* of the rank of y */
+    ed_shape y;
+    bool constant; /* w */
     ed_id bias;
 } gemm_case;
 
@@ -29,17 +33,15 @@ static bool is_constant_row(const ed_kernel_plan *p, ed_id id, int64_t n)
 
 static const char *gemm_refusal(gemm_case *c, const ed_kernel_plan *p)
 {
+    static const int64_t swap[] = { 1, 0 };
     const ed_node *node = p->nodes[0];
     const ed_gemm_params *params = p->params[0];
-    c->x = p->types[node->in[0]].shape;
-    c->w = p->types[node->in[1]].shape;
+    c->x = ed_view_dense(p, node->in[0]);
+    c->w = ed_view_dense(p, node->in[1]);
     c->y = p->types[node->out[0]].shape;
     c->bias = ed_node_in(node, 2);
-    c->transposed = params->trans_b != 0;
-    if (c->transposed) {
-        c->w.dim[0] = p->types[node->in[1]].shape.dim[1];
-        c->w.dim[1] = p->types[node->in[1]].shape.dim[0];
-    }
+    if (params->trans_b)
+        ed_view_permute(&c->w, swap);
     if (params->trans_a || params->alpha != 1.0f)
         return "transA or alpha";
     if (c->bias != ED_NONE && (params->beta != 1.0f || !is_constant_row(p, c->bias, c->y.dim[1])))
@@ -47,39 +49,62 @@ static const char *gemm_refusal(gemm_case *c, const ed_kernel_plan *p)
     return NULL;
 }
 
+/* The view with dimensions of size 1 in front. */
+static void raise_rank(ed_view *view, int rank)
+{
+    ed_shape shape = { .rank = rank };
+    int lead = rank - view->shape.rank;
+    for (int i = 0; i < rank; i++)
+        shape.dim[i] = i < lead ? 1 : view->shape.dim[i - lead];
+    ed_view_reshape(view, &shape);
+}
+
 static const char *matmul_refusal(gemm_case *c, const ed_kernel_plan *p)
 {
     const ed_node *node = p->nodes[0];
-    c->x = p->types[node->in[0]].shape;
-    c->w = p->types[node->in[1]].shape;
+    c->x = ed_view_dense(p, node->in[0]);
+    c->w = ed_view_dense(p, node->in[1]);
     c->y = p->types[node->out[0]].shape;
     c->bias = ED_NONE;
-    if (c->x.rank < 2 || c->w.rank < 2 || c->x.rank > 6)
+    if (c->x.shape.rank < 2 || c->w.shape.rank < 2 || c->y.rank > 6)
         return "rank";
-    if (c->w.rank == 2 && p->constants[node->in[1]]) {
+    if (c->w.shape.rank == 2 && c->constant) {
         int64_t rows = 1;
-        for (int i = 0; i + 1 < c->x.rank; i++)
-            rows *= c->x.dim[i];
-        c->x = ED_SHAPE(rows, c->w.dim[0]);
-        c->y = ED_SHAPE(rows, c->w.dim[1]);
+        for (int i = 0; i + 1 < c->x.shape.rank; i++)
+            rows *= c->x.shape.dim[i];
+        ed_view_reshape(&c->x, &ED_SHAPE(rows, c->w.shape.dim[0]));
+        c->y = ED_SHAPE(rows, c->w.shape.dim[1]);
         return NULL;
     }
-    if (c->x.rank != c->w.rank)
-        return "broadcast of batches";
-    for (int i = 0; i + 2 < c->x.rank; i++)
-        if (c->x.dim[i] != c->w.dim[i])
-            return "broadcast of batches";
+    c->x = ed_view_of(p, node->in[0]);
+    if (!c->constant)
+        c->w = ed_view_of(p, node->in[1]);
+    raise_rank(&c->x, c->y.rank);
+    raise_rank(&c->w, c->y.rank);
     return NULL;
 }
 
-static int build(gemm_state *s, ed_kernel_plan *p, const gemm_case *c, const ed_fused *f)
+/* Add the residual where it lies, overwriting it, when nobody else reads it. */
+static bool sum_in_place(const ed_kernel_plan *p, const gemm_case *c, const ed_fused *f)
 {
-    ed_dnn_matmul m = { .x = { .shape = &c->x },
-                        .w = { .shape = &c->w, .transposed = c->transposed },
+    if (f->residual == ED_NONE)
+        return false;
+    ed_id memory = ed_plan_memory(p, f->residual);
+    return memory != ed_plan_memory(p, c->x.value) && memory != ed_plan_memory(p, c->w.value) &&
+           ed_plan_dies(p, f->residual, f->taken);
+}
+
+static int build(gemm_state *s, ed_kernel_plan *p, const gemm_case *c, const ed_fused *f, bool sum)
+{
+    ed_dnn_matmul m = { .x = { .shape = &c->x.shape, .step = c->x.step },
+                        .w = { .shape = &c->w.shape, .step = c->w.step },
                         .y = { .shape = &c->y },
-                        .constant = p->constants[p->nodes[0]->in[1]] != NULL,
+                        .constant = c->constant,
                         .bias = c->bias != ED_NONE || f->bias != ED_NONE,
                         .posts = f->posts };
+    for (size_t i = 0; sum && i < m.posts.count; i++)
+        if (m.posts.at[i].kind == ED_POST_ADD)
+            m.posts.at[i].kind = ED_POST_SUM;
     return ed_dnn_matmul_new(&s->prim, p->dnn, &m);
 }
 
@@ -98,13 +123,18 @@ static int take_weights(ed_kernel_plan *p, gemm_state *s, ed_id bias)
     return ed_prim_pack(&s->weights, &p->weight_bytes, s->prim, w->data);
 }
 
-static void answer(ed_kernel_plan *p, gemm_state *s, const ed_fused *f)
+static void answer(ed_kernel_plan *p, gemm_state *s, const gemm_case *c, const ed_fused *f,
+                   bool sum)
 {
-    const ed_node *node = p->nodes[0];
     p->taken = f->taken;
-    p->in[p->n_in++] = node->in[0]; /* the layouts are all plain: zeros */
+    p->in[p->n_in++] = c->x.value; /* the layouts are all plain: zeros */
     if (!s->weights)
-        p->in[p->n_in++] = node->in[1];
+        p->in[p->n_in++] = c->w.value;
+    if (f->residual != ED_NONE) {
+        p->inplace = sum ? (int)p->n_in : -1;
+        p->in[p->n_in++] = f->residual;
+        s->add = !sum;
+    }
     p->scratch = ed_prim_scratch(s->prim);
     p->kernel = ed_prim_name(s->prim);
     p->state = s;
@@ -113,7 +143,7 @@ static void answer(ed_kernel_plan *p, gemm_state *s, const ed_fused *f)
 int ed_onednn_gemm_plan(ed_kernel_plan *p)
 {
     const ed_node *node = p->nodes[0];
-    gemm_case c = { 0 };
+    gemm_case c = { .constant = p->constants[node->in[1]] != NULL };
     ed_fused fused;
     int rc = ED_OK;
     if (!ed_plan_is_f32(p, node->in[0]) || !ed_plan_is_f32(p, node->in[1]) ||
@@ -124,18 +154,22 @@ int ed_onednn_gemm_plan(ed_kernel_plan *p)
     if (refusal)
         return ed_plan_refuse(p, refusal);
     ed_fuse(&fused, p, !gemm);
-    if (fused.residual != ED_NONE)
-        fused = (ed_fused){ .taken = 1, .residual = ED_NONE, .bias = ED_NONE };
     gemm_state *s = ed_calloc(1, sizeof *s);
     if (!s)
         return ED_ENOMEM;
-    ED_GOTO(build(s, p, &c, &fused));
+    bool sum = sum_in_place(p, &c, &fused);
+    ED_GOTO(build(s, p, &c, &fused, sum));
+    if (!s->prim && fused.taken > 1) { /* without what follows */
+        fused = (ed_fused){ .taken = 1, .residual = ED_NONE, .bias = ED_NONE };
+        sum = false;
+        ED_GOTO(build(s, p, &c, &fused, false));
+    }
     if (!s->prim) {
         ed_plan_refuse(p, "oneDNN has no kernel for it");
         goto done;
     }
     ED_GOTO(take_weights(p, s, fused.bias != ED_NONE ? fused.bias : c.bias));
-    answer(p, s, &fused);
+    answer(p, s, &c, &fused, sum);
     return ED_OK;
 done:
     ed_onednn_gemm_free(s);
@@ -149,6 +183,8 @@ int ed_onednn_gemm_run(const ed_call *call)
                                        [ED_ARG_WEIGHTS] =
                                            s->weights ? s->weights : call->in[1]->data,
                                        [ED_ARG_BIAS] = s->bias,
+                                       [ED_ARG_OTHER] =
+                                           s->add ? call->in[call->n_in - 1]->data : NULL,
                                        [ED_ARG_DST] = call->out[0]->data };
     return ed_prim_run(s->prim, data, call->scratch);
 }

@@ -88,6 +88,7 @@ typedef struct ed_kernel_plan {
     const ed_type *types;      /* concrete */
     const ed_tensor *const *constants;
     const ed_layout *layouts; /* where the values lie now */
+    const uint32_t *where;    /* ED_NONE: a constant, or computed inside a step and not stored */
     const bool *kept;         /* observed or a graph output: must not disappear inside a step */
     const uint32_t *order;    /* per node id: its place in the running order */
     const uint32_t
@@ -114,7 +115,7 @@ typedef struct ed_kernel {
     const char *name;                  /* "reference", "onednn"; NULL ends the list */
     const char *backend;               /* "cpu" */
     int (*plan)(ed_kernel_plan *plan); /* NULL: a reference row. ED_OK also when refused */
-    int (*run)(const ed_call *call);
+    int (*run)(const ed_call *call); /* a failure's sentence leaves the node's name to the caller */
     void (*free)(void *state);
 } ed_kernel;
 
@@ -129,8 +130,10 @@ enum {
     ED_OP_ACTIVATION =
         1 << 1, /* elementwise, one data input, may follow a convolution in a group */
     ED_OP_COMMUTATIVE = 1 << 2,
-    ED_OP_MOVES_DATA = 1 << 3, /* output elements are input elements: QDQ commutes with it */
-    ED_OP_WEIGHTED = 1 << 4,   /* has a weight as input 1: quantized on its inputs */
+    ED_OP_MOVES_DATA = 1 << 3,  /* output elements are input elements: QDQ commutes with it */
+    ED_OP_WEIGHTED = 1 << 4,    /* has a weight as input 1: quantized on its inputs */
+    ED_OP_ALIAS = 1 << 5,       /* output 0 is input 0 in another shape: it may lie in its memory */
+    ED_OP_READS_SHAPE = 1 << 6, /* reads its inputs' shapes alone, never their elements */
 };
 
 enum { ED_OP_MAX_KERNELS = 4, ED_ARITY_ANY = 0x7fffffff };
@@ -178,6 +181,8 @@ int ed_op_evaluate(const ed_graph *g, const ed_node *node, const ed_tensor *cons
 /* ---- shared by the families (infer.c) ---- */
 int ed_infer_same_as_input(ed_infer *ctx); /* out 0 is of in 0's type and shape */
 int ed_infer_broadcast(ed_infer *ctx);     /* numpy broadcasting of all inputs */
+/* The same where the inputs before `first` are of other types and count for the shape alone. */
+int ed_infer_broadcast_from(ed_infer *ctx, uint32_t first);
 /* "Conv 'conv1': " + sentence; returns code. */
 int ed_infer_fail(const ed_infer *ctx, int code, const char *format, ...) ED_PRINTF(3, 4);
 int ed_node_fail(const ed_graph *g, const ed_node *node, int code, const char *format, ...)
@@ -203,7 +208,10 @@ int ed_infer_unused_output(ed_infer *ctx, uint32_t i, ed_dtype dtype, const char
 /* ---- tables, one a family ---- */
 extern const ed_op ed_ops_activation[], ed_ops_elementwise[], ed_ops_conv[], ed_ops_gemm[],
     ed_ops_pool[], ed_ops_norm[], ed_ops_softmax[], ed_ops_reduce[], ed_ops_shape[], ed_ops_quant[],
-    ed_ops_move[], ed_ops_pad[];
+    ed_ops_move[], ed_ops_pad[], ed_ops_shape_value[], ed_ops_axes[], ed_ops_slice[],
+    ed_ops_split[], ed_ops_expand[], ed_ops_gather[], ed_ops_scatter[], ed_ops_space[],
+    ed_ops_select[], ed_ops_resize[], ed_ops_einsum[], ed_ops_compare[], ed_ops_cast[],
+    ed_ops_unary[], ed_ops_power[], ed_ops_layer_norm[], ed_ops_argreduce[];
 
 /* ---- parameter structs that fast rows and passes read ---- */
 enum { ED_PAD_NOTSET, ED_PAD_VALID, ED_PAD_SAME_UPPER, ED_PAD_SAME_LOWER };
@@ -249,6 +257,17 @@ typedef struct ed_softmax_params {
 /* Softmax as [outer, n, inner] over n: before opset 13 everything from the axis on is one row. */
 void ed_softmax_dims(int64_t *outer, int64_t *n, int64_t *inner, const ed_softmax_params *p,
                      const ed_shape *x, bool flatten);
+
+enum { ED_GELU_NONE, ED_GELU_TANH };
+
+typedef struct ed_gelu_params {
+    int approximate;
+} ed_gelu_params;
+
+typedef struct ed_layer_norm_params {
+    int64_t axis; /* as written: may be negative; normalized from here on */
+    float epsilon;
+} ed_layer_norm_params;
 
 typedef struct ed_batch_norm_params {
     float epsilon, momentum;

@@ -242,7 +242,7 @@ static int pad_forward(const ed_call *c)
         problem = "the pads do not lead to the shape that the model declares";
     if (!problem && value && (value->numel != 1 || value->dtype != x->dtype))
         problem = "constant_value must be one element of the input's type";
-    ED_FAIL_IF(problem, ED_ESHAPE, "Pad '%s': %s", c->node->name, problem);
+    ED_FAIL_IF(problem, ED_ESHAPE, "%s", problem);
     if (y->numel == 0)
         return ED_OK;
     if (x->dtype == ED_F32)

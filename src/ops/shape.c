@@ -3,16 +3,14 @@
  *
  * Flatten (ONNX opset 1, 9, 11, 13 to 23)  [d0 * ... * d(axis-1), d(axis) * ... * d(n-1)]
  * Reshape (5, 13, 14 to 23)                to the shape of input 1: 0 copies the dimension at that
- * place (allowzero: is 0), one -1 takes what remains Identity (1 to 23), Dropout (7 to 22)    y =
- * x; Dropout in inference
+ *                                          place (allowzero: is 0), one -1 takes what remains
+ * Identity (1 to 23), Dropout (7 to 22)    y = x; Dropout in inference
  *
  * A symbolic batch passes through where it is the only thing that a dimension can be: [N, 1280, 1,
  * 1] to
  * [-1, 1280] or [0, -1] is [N, 1280].
  */
-#include "ops/op.h"
-
-#include <string.h>
+#include "ops/strided.h"
 
 /* ---- products of dimensions of which some are not known ---- */
 
@@ -198,51 +196,34 @@ static int dropout_infer(ed_infer *ctx)
     return ed_infer_unused_output(ctx, 1, ED_BOOL, "mask");
 }
 
-/* ---- the kernel of them all ---- */
-
-static int copy_forward(const ed_call *c)
-{
-    const ed_tensor *x = c->in[0];
-    ed_tensor *y = c->out[0];
-    char from[128], to[128];
-
-    ED_FAIL_IF(x->nbytes != y->nbytes, ED_ESHAPE,
-               "%s '%s': the input %s does not have the elements of %s", c->node->op_type,
-               c->node->name, ed_shape_format(from, sizeof from, &x->shape),
-               ed_shape_format(to, sizeof to, &y->shape));
-    if (x->nbytes > 0 && x->data != y->data)
-        memcpy(y->data, x->data, x->nbytes);
-    return ED_OK;
-}
-
 const ed_op ed_ops_shape[] = {
     { .type = "Flatten",
       .opset = { 1, 0 },
       .arity = { 1, 1, 1 },
-      .traits = ED_OP_MOVES_DATA,
+      .traits = ED_OP_MOVES_DATA | ED_OP_ALIAS,
       .attrs = flatten_attrs,
       .params_size = sizeof(flatten_params),
       .infer = flatten_infer,
-      .forward = { ED_REFERENCE(copy_forward) } },
+      .forward = { ED_REFERENCE(ed_copy_forward) } },
     { .type = "Reshape",
       .opset = { 5, 0 },
       .arity = { 2, 2, 1 },
-      .traits = ED_OP_MOVES_DATA,
+      .traits = ED_OP_MOVES_DATA | ED_OP_ALIAS,
       .attrs = reshape_attrs,
       .params_size = sizeof(reshape_params),
       .infer = reshape_infer,
-      .forward = { ED_REFERENCE(copy_forward) } },
+      .forward = { ED_REFERENCE(ed_copy_forward) } },
     { .type = "Identity",
       .opset = { 1, 0 },
       .arity = { 1, 1, 1 },
-      .traits = ED_OP_MOVES_DATA,
+      .traits = ED_OP_MOVES_DATA | ED_OP_ALIAS,
       .infer = identity_infer,
-      .forward = { ED_REFERENCE(copy_forward) } },
+      .forward = { ED_REFERENCE(ed_copy_forward) } },
     { .type = "Dropout",
       .opset = { 7, 0 },
       .arity = { 1, 3, 2 },
-      .traits = ED_OP_MOVES_DATA,
+      .traits = ED_OP_MOVES_DATA | ED_OP_ALIAS,
       .infer = dropout_infer,
-      .forward = { ED_REFERENCE(copy_forward) } },
+      .forward = { ED_REFERENCE(ed_copy_forward) } },
     { 0 },
 };

@@ -119,7 +119,7 @@ static void every_value_is_observed_once_and_whole(void **state)
     } want[] = { { "x", SAMPLES * PICTURE },
                  { "r1", SAMPLES * PICTURE }, /* by a convolution and a residual Add */
                  { "s", SAMPLES * PICTURE },
-                 { "f", SAMPLES * 20 } };
+                 { "p", SAMPLES * 20 } };
     (void)state;
     write_pictures();
     job j = start(residual, 4, false);

@@ -1,7 +1,7 @@
 """Single-node models for test_operators.py: what each operator is asked to do.
 
 A case is a dict: name, op, opset, inputs (arrays; Const(array) for an initializer, None for an omitted
-one), attrs, exact (bit for bit). The op "QDQ" is a QuantizeLinear and a DequantizeLinear.
+one), attrs, exact (bit for bit), outputs (how many). The op "QDQ" is a QuantizeLinear and a DequantizeLinear.
 """
 import numpy as np
 
@@ -32,11 +32,11 @@ def shape_text(value):
     return "x".join(map(str, shape)) or "scalar"
 
 
-def case(op, *inputs, opset=13, exact=False, note="", **attrs):
+def case(op, *inputs, opset=13, exact=False, note="", outputs=1, **attrs):
     name = "-".join([f"{len(CASES):03d}", f"{op}{opset}"] + [shape_text(i) for i in inputs] +
                     [f"{k}={v}" for k, v in attrs.items()] + ([note] if note else [])).replace(" ", "")
     inputs = [i if i is None or isinstance(i, Const) else np.asarray(i) for i in inputs]
-    CASES.append(dict(name=name, op=op, opset=opset, inputs=inputs, attrs=attrs, exact=exact))
+    CASES.append(dict(name=name, op=op, opset=opset, inputs=inputs, attrs=attrs, exact=exact, outputs=outputs))
 
 
 # ---- convolutions ----

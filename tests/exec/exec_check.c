@@ -5,12 +5,17 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Floats in [-2, 2), integers from 0 to 7. */
 static void fill(ed_tensor *t, uint32_t seed)
 {
-    float *x = t->data;
     for (int64_t i = 0; i < t->numel; i++) {
         seed = seed * 1664525u + 1013904223u;
-        x[i] = (float)(int32_t)(seed >> 8) / (float)(1 << 22) - 2.0f; /* [-2, 2) */
+        if (t->dtype == ED_F32)
+            ((float *)t->data)[i] = (float)(int32_t)(seed >> 8) / (float)(1 << 22) - 2.0f;
+        else if (t->dtype == ED_I64)
+            ((int64_t *)t->data)[i] = seed >> 29;
+        else if (t->dtype == ED_I32)
+            ((int32_t *)t->data)[i] = (int32_t)(seed >> 29);
     }
 }
 
@@ -25,7 +30,8 @@ compiled compile_text(const char *text, int64_t batch, const ed_exec_options *op
         ed_exec_new(&c.exec, c.graph, shapes, opts) != ED_OK)
         fail_msg("%s", ed_error_last());
     for (size_t i = 0; i < c.n_inputs; i++) {
-        assert_int_equal(ed_tensor_new(&c.inputs[i], ED_F32, &shapes[i]), ED_OK);
+        ed_dtype dtype = ed_graph_input(c.graph, i).dtype;
+        assert_int_equal(ed_tensor_new(&c.inputs[i], dtype, &shapes[i]), ED_OK);
         fill(c.inputs[i], (uint32_t)i + 1);
     }
     return c;

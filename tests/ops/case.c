@@ -104,6 +104,14 @@ static int parse_line(op_case *c, char *text, char **opsets)
             *opsets = word + 6;
         else if (strncmp(word, "outputs=", 8) == 0)
             c->n_out = (uint32_t)atoi(word + 8);
+        else if (strncmp(word, "output=", 7) == 0)
+            c->output = (uint32_t)atoi(word + 7);
+        else if (strcmp(word, "constant") == 0)
+            c->constant = true;
+        else if (strcmp(word, "fixed") == 0)
+            c->fixed = true;
+        else if (strcmp(word, "dynamic") == 0)
+            c->dynamic = true;
         else if (strcmp(word, "exact") == 0)
             c->match = MATCH_EXACT;
         else if (strcmp(word, "close") == 0)
@@ -163,8 +171,25 @@ done:
 }
 
 /* ---- building ---- */
+/* "[1.0,2.5]": floats have a point. */
+static int set_floats(ed_graph *g, ed_id node, const case_attr *a)
+{
+    float v[2 * ED_MAX_RANK];
+    size_t n = 0;
+    const char *p = a->value + 1;
+    while (*p && *p != ']' && n < ED_LENGTH(v)) {
+        char *end = NULL;
+        v[n++] = strtof(p, &end);
+        p = *end == ',' ? end + 1 : end;
+    }
+    return ed_node_set_attr(
+        g, node, &(ed_attr){ .name = a->name, .type = ED_ATTR_FLOATS, .count = n, .floats = v });
+}
+
 static int set_list(ed_graph *g, ed_id node, const case_attr *a)
 {
+    if (strchr(a->value, '.'))
+        return set_floats(g, node, a);
     int64_t v[2 * ED_MAX_RANK + 8];
     size_t n = 0;
     const char *p = a->value + 1;
@@ -176,12 +201,27 @@ static int set_list(ed_graph *g, ed_id node, const case_attr *a)
     return ed_node_set_ints(g, node, a->name, v, n);
 }
 
+/* "i64[1]:{3}" is a tensor. */
+static int set_tensor(ed_graph *g, ed_id node, const case_attr *a)
+{
+    op_case text = { .line = "attribute" };
+    char word[CASE_TEXT + 8];
+    ed_tensor *tensor = NULL;
+    snprintf(word, sizeof word, "value=%s", a->value);
+    ED_TRY(parse_input(&text, word));
+    ED_TRY(case_generate(&tensor, &text, 0));
+    return ed_node_set_attr(
+        g, node, &(ed_attr){ .name = a->name, .type = ED_ATTR_TENSOR, .tensor = tensor });
+}
+
 static int set_attr(ed_graph *g, ed_id node, const case_attr *a)
 {
     const char *v = a->value;
     char *end = NULL;
     if (*v == '[')
         return set_list(g, node, a);
+    if (strstr(v, "]:"))
+        return set_tensor(g, node, a);
     long long integer = strtoll(v, &end, 10);
     if (*v && !*end)
         return ed_node_set_int(g, node, a->name, integer);
@@ -220,7 +260,8 @@ static int add_input(ed_graph *g, ed_id *id, const op_case *c, uint32_t i, const
     char name[16];
     snprintf(name, sizeof name, "in%u", i);
     ED_TRY(ed_graph_add_value(g, id, name));
-    if (i >= form.first_constant || (i && c->in[i].dtype != ED_F32)) {
+    bool fixed = i > 0 && (c->fixed || (!c->dynamic && c->in[i].dtype != ED_F32));
+    if (i >= form.first_constant || fixed || c->constant) {
         ed_tensor *clone = NULL;
         ED_TRY(ed_tensor_clone(&clone, data));
         return ed_graph_set_constant_take(g, *id, clone);
@@ -233,7 +274,7 @@ static int add_input(ed_graph *g, ed_id *id, const op_case *c, uint32_t i, const
 
 static int add_node(ed_graph *g, const op_case *c, const ed_id *in)
 {
-    ed_id out[4], node = ED_NONE;
+    ed_id out[CASE_MAX_OUT], node = ED_NONE;
     for (uint32_t i = 0; i < c->n_out; i++) {
         char name[16];
         snprintf(name, sizeof name, "out%u", i);
@@ -247,7 +288,7 @@ static int add_node(ed_graph *g, const op_case *c, const ed_id *in)
     }
     for (uint32_t i = 0; i < c->n_attrs; i++)
         ED_TRY(set_attr(g, node, &c->attrs[i]));
-    return ed_graph_add_output(g, out[0]);
+    return ed_graph_add_output(g, out[c->output]);
 }
 
 static int fill_graph(ed_graph *g, ed_tensor **data, const op_case *c, case_form form)

@@ -7,7 +7,7 @@
 
 #include "ops/op.h"
 
-enum { CASE_MAX_IN = 8, CASE_MAX_ATTRS = 12, CASE_TEXT = 512 };
+enum { CASE_MAX_IN = 8, CASE_MAX_OUT = 4, CASE_MAX_ATTRS = 12, CASE_TEXT = 512 };
 
 typedef enum case_match { MATCH_NMSE, MATCH_CLOSE, MATCH_EXACT } case_match;
 
@@ -28,8 +28,11 @@ typedef struct op_case {
     char op[48], domain[16];
     int64_t opset;
     case_match match;
-    bool fastnan; /* a fast row need not give NaN where the reference does */
+    bool fastnan;         /* a fast row need not give NaN where the reference does */
+    bool constant, fixed; /* all inputs are constants, all but input 0: the shape needs them */
+    bool dynamic;         /* integers after input 0 need not be constant */
     uint32_t n_in, n_out, n_attrs;
+    uint32_t output; /* the one that is compared */
     case_input in[CASE_MAX_IN];
     case_attr attrs[CASE_MAX_ATTRS];
     char code[24], sentence[160]; /* expected failure; "" */

@@ -54,6 +54,20 @@ static float special_number(int64_t i)
     return (float)numbers[i % (int64_t)ED_LENGTH(numbers)];
 }
 
+/* The low bytes come first. */
+static void set_integer(ed_tensor *t, int64_t i, int64_t v)
+{
+    size_t width = ed_dtype_bits(t->dtype) / 8;
+    if (t->dtype == ED_BOOL)
+        v = v != 0;
+    memcpy((char *)t->data + (size_t)i * width, &v, width);
+}
+
+static bool is_unsigned(ed_dtype dtype)
+{
+    return dtype == ED_U8 || dtype == ED_U16 || dtype == ED_U32 || dtype == ED_U64;
+}
+
 static int fill_list(ed_tensor *t, const char *list)
 {
     const char *p = list + 1;
@@ -61,10 +75,10 @@ static int fill_list(ed_tensor *t, const char *list)
         char *end = NULL;
         if (t->dtype == ED_F32)
             ((float *)t->data)[i] = (float)strtod(p, &end);
-        else if (t->dtype == ED_I32)
-            ((int32_t *)t->data)[i] = (int32_t)strtoll(p, &end, 10);
-        else if (t->dtype == ED_I64)
-            ((int64_t *)t->data)[i] = strtoll(p, &end, 10);
+        else if (is_unsigned(t->dtype))
+            set_integer(t, i, (int64_t)strtoull(p, &end, 10));
+        else
+            set_integer(t, i, strtoll(p, &end, 10));
         ED_FAIL_IF(!end || end == p, ED_EFORMAT, "'%s' does not have %lld numbers of %s", list,
                    (long long)t->numel, ed_dtype_name(t->dtype));
         p = end + (*end == ',');
@@ -109,18 +123,7 @@ static void fill_integers(ed_tensor *t, const char *generator, uint64_t seed)
 {
     for (int64_t i = 0; i < t->numel; i++) {
         int64_t v = integer_at(generator, seed, i);
-        if (t->dtype == ED_I64)
-            ((int64_t *)t->data)[i] = v;
-        else if (t->dtype == ED_I32)
-            ((int32_t *)t->data)[i] = (int32_t)v;
-        else if (t->dtype == ED_I16)
-            ((int16_t *)t->data)[i] = (int16_t)v;
-        else if (t->dtype == ED_I8)
-            ((int8_t *)t->data)[i] = (int8_t)v;
-        else if (t->dtype == ED_U8)
-            ((uint8_t *)t->data)[i] = (uint8_t)llabs(v);
-        else if (t->dtype == ED_BOOL)
-            ((uint8_t *)t->data)[i] = v != 0;
+        set_integer(t, i, is_unsigned(t->dtype) ? llabs(v) : v);
     }
 }
 

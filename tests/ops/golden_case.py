@@ -1,16 +1,18 @@
 """Case lines of the operator harness: syntax and input data, as case.c and generate.c have them too.
 
-    Op opset=N[,N] [exact|close] [fastnan] [outputs=N] name=type[dims][:generator] ... [| attr=value ...]
+    Op opset=N[,N] [exact|close] [fastnan] [constant|fixed|dynamic] [outputs=N] [output=K] name=type[dims][:generator] ... [| attr=value ...]
        [=> code: part of the sentence]
 
 exact: to the bit; close: every element to a few units in the last place; else the mean squared error. fastnan:
 a fast row may give a number where the reference gives NaN (oneDNN's relu and clip do). Lines that begin with # are comments, `_` is an omitted input. The last part makes it a case that must
 fail. A generator is normal (default of float32), normal(s), positive, fill(v), halves, special,
-nonzero, or a list {1,2,3}; integers are small numbers from -8 to 8 by default.
+nonzero, or a list {1,2,3}; integers are small numbers from -8 to 8 by default. Integers after input 0 are
+constants of the graph, unless the case is `dynamic`; all inputs of a `constant` one are, all but input 0 of
+a `fixed` one. Output K of several is compared (0). An attribute type[dims]:{1,2} is a tensor.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,6 +23,9 @@ DTYPES = {
     "i8": np.int8,
     "i16": np.int16,
     "u8": np.uint8,
+    "u16": np.uint16,
+    "u32": np.uint32,
+    "u64": np.uint64,
     "i32": np.int32,
     "i64": np.int64,
     "bool": np.bool_,
@@ -64,8 +69,10 @@ def generate(generator, dtype, shape, seed):
     arg = float(arg[:-1]) if arg else 1.0
     if name.startswith("{"):
         items = [v for v in name[1:-1].split(",") if v]
-        kind = np.float64 if np.issubdtype(dtype, np.floating) else np.int64
-        flat = np.array(items, kind).astype(dtype)
+        if np.issubdtype(dtype, np.floating):
+            flat = np.array(items, np.float64).astype(dtype)
+        else:
+            flat = np.array([int(v) for v in items], np.uint64 if dtype == np.uint64 else np.int64).astype(dtype)
         assert flat.size == n, f"{generator} has {flat.size} numbers, the shape {n}"
     elif name == "fill":
         flat = np.full(n, arg).astype(dtype)
@@ -86,7 +93,7 @@ def generate(generator, dtype, shape, seed):
         wide = (hashes(seed, n) % np.uint64(17)).astype(np.int64) - 8
         if name == "nonzero":
             wide[wide == 0] = 1
-        if dtype == np.uint8:
+        if np.issubdtype(dtype, np.unsignedinteger):
             wide = np.abs(wide)
         flat = wide.astype(dtype)
     return flat.reshape(shape)
@@ -98,6 +105,7 @@ class Case:
     op: str
     opset: int
     outputs: int = 1
+    output: int = 0
     fails: bool = False
     inputs: list = field(default_factory=list)
     attrs: dict = field(default_factory=dict)
@@ -107,11 +115,13 @@ class Case:
 
 
 def attribute(text):
+    if "]:" in text:
+        return tensor("attribute", 0, "value=" + text)
     if text.startswith("["):
-        return [int(v) for v in text[1:-1].split(",") if v]
+        return [float(np.float32(v)) if "." in text else int(v) for v in text[1:-1].split(",") if v]
     if re.fullmatch(r"[-+]?\d+", text):
         return int(text)
-    return float(np.float32(text)) if re.match(r"[-+.\d]", text) else text
+    return float(np.float32(text)) if re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", text) else text
 
 
 def tensor(line, index, text):
@@ -135,12 +145,14 @@ def parse(line):
             opsets = [int(v) for v in word[6:].split(",")]
         elif word.startswith("outputs="):
             case.outputs = int(word[8:])
-        elif word not in ("exact", "close", "fastnan") and not case.fails:
+        elif word.startswith("output="):
+            case.output = int(word[7:])
+        elif word not in ("exact", "close", "fastnan", "constant", "fixed", "dynamic") and not case.fails:
             case.inputs.append(tensor(line, len(case.inputs), word))
     for word in tail.split():
         name, _, value = word.partition("=")
         case.attrs[name] = attribute(value)
-    return [Case(line, case.op, v, case.outputs, case.fails, case.inputs, case.attrs) for v in opsets]
+    return [replace(case, opset=v) for v in opsets]
 
 
 def read(path):

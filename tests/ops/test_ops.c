@@ -60,13 +60,14 @@ static void check_family(const family *f, bool failing, check_fn check)
 static int evaluate(ed_tensor **out, const op_case *c)
 {
     ed_graph *g = NULL;
-    ed_tensor *data[CASE_MAX_IN], *outs[4] = { NULL };
+    ed_tensor *data[CASE_MAX_IN], *outs[CASE_MAX_OUT] = { NULL };
     *out = NULL;
     ED_TRY(case_build(&g, data, c, all_constant));
     int rc = ed_op_evaluate(g, &g->nodes[0], (const ed_tensor *const *)data, outs);
-    for (uint32_t i = 1; i < ED_LENGTH(outs); i++)
-        ed_tensor_free(outs[i]);
-    *out = outs[0];
+    for (uint32_t i = 0; i < ED_LENGTH(outs); i++)
+        if (i != c->output)
+            ed_tensor_free(outs[i]);
+    *out = outs[c->output];
     case_free_data(data);
     ed_graph_free(g);
     return rc;
@@ -119,7 +120,7 @@ static void test_failures(void **state)
 /* ---- memory ---- */
 static int evaluate_failing_at(long n, const ed_graph *g, ed_tensor **data)
 {
-    ed_tensor *outs[4] = { NULL };
+    ed_tensor *outs[CASE_MAX_OUT] = { NULL };
     ed_alloc_fail_at(n);
     int rc = ed_op_evaluate(g, &g->nodes[0], (const ed_tensor *const *)data, outs);
     long count = ed_alloc_count();
