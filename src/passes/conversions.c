@@ -1,13 +1,17 @@
 /*
- * Conversions: structural rewrites that keep the numbers, repeated until nothing matches.
+ * Conversions: structural rewrites that keep the numbers, repeated until nothing matches. Here are
+ * the table, the sweeps, and the two oldest rows; the other files open with their own Before and
+ * After.
  *
- *   remove_identity   y = Identity(x), Dropout(x)        ->  x
+ *   remove_identity   y = Identity(x), Dropout(x)  ->  x
  *   fold_bn           y = BatchNormalization(Conv(x, W, b))
- *                     ->  y = Conv(x, W * g, (b - mean) * g + beta),  g = gamma / sqrt(var +
- * epsilon) likewise ConvTranspose and Gemm; computed in double, stored in float32. Condition: the
- * parameters and W are float32 initializers. constant folding  (fold.c)
+ *                     ->  y = Conv(x, W * g, (b - mean) * g + beta),  g = gamma / sqrt(var + eps)
+ *                     likewise ConvTranspose and Gemm; computed in double, stored in float32.
+ *                     Condition: the parameters and W are float32 initializers.
+ *
+ * Constants (fold.c) and shapes (shapes.c) are folded before each round of sweeps.
  */
-#include "passes/match.h"
+#include "passes/convert.h"
 
 #include <math.h>
 #include <string.h>
@@ -114,17 +118,6 @@ static int64_t product(const ed_shape *shape, int begin, int end)
     return n;
 }
 
-/* A constant with new numbers: in the old one's place, or beside it when others read that too. */
-static int new_constant(ed_graph *g, ed_id *id, ed_id old, const char *stem, ed_tensor *tensor)
-{
-    if (old == ED_NONE || ed_value_uses(&g->values[old]) > 1)
-        return ed_graph_add_constant_take(g, id, stem, tensor);
-    ed_tensor_free(g->values[old].constant);
-    g->values[old].constant = tensor;
-    *id = old;
-    return ED_OK;
-}
-
 /* Make the folded tensors; the graph is not touched. */
 static int fold_tensors(const ed_graph *g, const ed_match *m, ed_tensor **w, ed_tensor **b)
 {
@@ -159,12 +152,12 @@ static int fold_bn(ed_graph *g, const ed_match *m)
     ed_tensor *w, *b;
     snprintf(stem, sizeof stem, "%.500s_bias", g->values[out].name);
     ED_TRY(fold_tensors(g, m, &w, &b));
-    int rc = new_constant(g, &ids[1], old.in[1], weight, w);
+    int rc = ed_build_new_constant(g, &ids[1], old.in[1], weight, w);
     if (rc != ED_OK) {
         ed_tensor_free(b);
         return rc;
     }
-    ED_TRY(new_constant(g, &ids[2], ed_node_in(&old, 2), stem, b));
+    ED_TRY(ed_build_new_constant(g, &ids[2], ed_node_in(&old, 2), stem, b));
     ed_graph_remove_node(g, m->at[1]);
     ed_graph_remove_node(g, m->at[0]);
     ED_TRY(ed_graph_add_node(g, &fresh, old.op_type, old.name, ids, 3, &out, 1));
@@ -174,14 +167,84 @@ static int fold_bn(ed_graph *g, const ed_match *m)
     return ED_OK;
 }
 
+static const ed_pat_node ms_attention[] = {
+    { .op = "com.microsoft::Attention", .in = { ANY, CONST } },
+    { 0 },
+};
+static const ed_pat_node ms_multi_head[] = {
+    { .op = "com.microsoft::MultiHeadAttention", .in = { ANY, ANY, ANY } },
+    { 0 },
+};
+static const ed_pat_node onnx_attention[] = { { .op = "Attention", .in = { ANY, ANY, ANY } },
+                                              { 0 } };
+static const ed_pat_node linear[] = { { .op = "Add|Gemm|MatMul", .in = { ANY, ANY } }, { 0 } };
+static const ed_pat_node matmul[] = { { .op = "MatMul", .in = { ANY, ANY } }, { 0 } };
+static const ed_pat_node shifted[] = { { .op = "Add", .in = { ANY, ANY } }, { 0 } };
+static const ed_pat_node transposes[] = {
+    { .op = "Transpose", .in = { ANY } },
+    { .op = "Transpose", .in = { NODE(0) } },
+    { 0 },
+};
+static const ed_pat_node reshapes[] = {
+    { .op = "Reshape|Squeeze|Unsqueeze|Flatten|Transpose", .in = { ANY } },
+    { .op = "Reshape|Squeeze|Unsqueeze|Transpose", .in = { NODE(0) } },
+    { 0 },
+};
+static const ed_pat_node folded_transpose[] = {
+    { .op = "Reshape", .in = { ANY } },
+    { .op = "Transpose", .in = { NODE(0) } },
+    { .op = "Reshape", .in = { NODE(1) } },
+    { 0 },
+};
+static const ed_pat_node late_split[] = {
+    { .op = "Reshape", .in = { ANY } },
+    { .op = "Transpose", .in = { NODE(0) } },
+    { .op = "Reshape|Squeeze", .in = { NODE(1) } },
+    { 0 },
+};
+static const ed_pat_node idle[] = {
+    { .op = "Transpose|Reshape|Expand|Cast|Mul|Div|Add|Sub", .in = { ANY } },
+    { 0 },
+};
+
+#define CONVERSION(title, list, no, change, fit)                                                   \
+    {                                                                                              \
+        .name = title, .phase = ED_PHASE_CONVERT, .nodes = list, .reject = no, .rewrite = change,  \
+        .fits = fit                                                                                \
+    }
+
 const ed_pattern ed_conversions[] = {
-    { "remove_identity", ED_PHASE_CONVERT, identity, name_is_fixed, remove_identity, { 0 } },
-    { "fold_bn", ED_PHASE_CONVERT, weighted_bn, bn_not_foldable, fold_bn, { 0 } },
+    CONVERSION("remove_identity", identity, name_is_fixed, remove_identity, NULL),
+    CONVERSION("remove_idle", idle, NULL, ed_idle_move_remove, ed_idle_move_fits),
+    CONVERSION("merge_transposes", transposes, NULL, ed_transposes_merge, ed_transposes_fit),
+    CONVERSION("merge_reshapes", reshapes, NULL, ed_reshapes_merge, ed_reshapes_fit),
+    CONVERSION("unfold_transpose", folded_transpose, NULL, ed_folded_transpose_unfold,
+               ed_folded_transpose_fits),
+    CONVERSION("split_before_transpose", late_split, NULL, ed_late_split_move, ed_late_split_fits),
+    CONVERSION("join_layer_norm", shifted, NULL, ed_decomposed_norm_join, ed_decomposed_norm_fits),
+    { .name = "linear_head_to_conv",
+      .phase = ED_PHASE_CONVERT,
+      .nodes = linear,
+      .rewrite = ed_linear_head_convert,
+      .fits = ed_linear_head_fits,
+      .retypes = true },
+    CONVERSION("fold_bn", weighted_bn, bn_not_foldable, fold_bn, NULL),
+    CONVERSION("expand_ms_attention", ms_attention, ed_ms_attention_reject, ed_ms_attention_expand,
+               NULL),
+    CONVERSION("expand_multi_head_attention", ms_multi_head, ed_ms_multi_head_reject,
+               ed_ms_multi_head_expand, NULL),
+    CONVERSION("expand_attention", onnx_attention, ed_onnx_attention_reject,
+               ed_onnx_attention_expand, NULL),
+    CONVERSION("split_packed_projection", linear, NULL, ed_packed_projection_split,
+               ed_packed_projection_fits),
+    CONVERSION("move_attention_scale", matmul, NULL, ed_attention_scale_move,
+               ed_attention_scale_fits),
     { 0 },
 };
 
 /* One sweep of one row over the graph; *applied is increased. */
-static int sweep(ed_graph *g, const ed_pattern *pattern, size_t *applied)
+static int sweep(ed_graph *g, const ed_pattern *pattern, const ed_convert_listener *listener,
+                 size_t *applied)
 {
     ed_id *order;
     size_t n;
@@ -189,8 +252,11 @@ static int sweep(ed_graph *g, const ed_pattern *pattern, size_t *applied)
     int rc = ED_OK;
     for (size_t k = 0; rc == ED_OK && k < n; k++) {
         ed_match m;
-        if (g->nodes[order[k]].dead || !ed_match_at(&m, pattern, 0, g, NULL, order[k]) ||
-            (pattern->reject && pattern->reject(g, &m)))
+        if (g->nodes[order[k]].dead || !ed_match_at(&m, pattern, 0, g, NULL, order[k]))
+            continue;
+        const char *reason = pattern->reject ? pattern->reject(g, &m) : NULL;
+        rc = listener ? listener->matched(listener->ctx, g, &m, &reason) : ED_OK;
+        if (reason || rc != ED_OK)
             continue;
         rc = pattern->rewrite(g, &m);
         *applied += rc == ED_OK;
@@ -203,13 +269,14 @@ static int sweep(ed_graph *g, const ed_pattern *pattern, size_t *applied)
     return rc == ED_OK ? ed_graph_verify(g) : rc;
 }
 
-int ed_convert(ed_graph *g)
+int ed_convert(ed_graph *g, const ed_convert_listener *listener)
 {
     size_t applied = 0;
     do {
         ED_TRY(ed_fold_constants(g, &applied));
+        ED_TRY(ed_fold_shapes(g));
         for (const ed_pattern *p = ed_conversions; p->name; p++)
-            ED_TRY(sweep(g, p, &applied));
+            ED_TRY(sweep(g, p, listener, &applied));
     } while (applied);
     return ed_graph_remove_unused(g);
 }

@@ -3,10 +3,10 @@
  * nodes get a common group. BatchNormalization is optional: where it could be folded, it is gone
  * already.
  *
- * "ReLU" stands for the activations that fuse: Relu, Clip (ReLU6), HardSwish, LeakyRelu, Sigmoid,
- * Tanh, HardSigmoid, and SiLU as x * Sigmoid(x).
+ * "ReLU" stands for the activations that fuse, "GELU" for both ways to write it (match_class.c).
+ * ScaledDotProductAttention may add several masks, between Reshapes where attention has windows.
  */
-#include "passes/match.h"
+#include "passes/convert.h"
 
 #include <string.h>
 
@@ -59,6 +59,25 @@ static const ed_pat_node average_pool[] = {
     { 0 },
 };
 
+static const ed_pat_node linear_gelu[] = { LINEAR, { .op = "@gelu", .in = { NODE(1) } }, { 0 } };
+static const ed_pat_node layer_norm[] = { { .op = "LayerNormalization", .in = { ANY } }, { 0 } };
+static const ed_pat_node in_projection[] = {
+    { .op = "Reshape", .in = { ANY, CONST } },
+    { .op = "Transpose", .in = { NODE(0) } },
+    { 0 },
+};
+static const ed_pat_node attention[] = {
+    { .op = "MatMul", .in = { ANY, ANY } },
+    { .op = "Mul|Div", .in = { NODE(0), CONST }, .optional = true },
+    { .op = "Add", .in = { NODE(1), ANY }, .optional = true },
+    { .op = "Reshape", .in = { NODE(2), CONST }, .optional = true },
+    { .op = "Add", .in = { NODE(3), ANY }, .optional = true },
+    { .op = "Reshape", .in = { NODE(4), CONST }, .optional = true },
+    { .op = "Softmax", .in = { NODE(5) } },
+    { .op = "MatMul", .in = { NODE(6), ANY } },
+    { 0 },
+};
+
 static const char *not_a_stem(const ed_graph *g, const ed_match *m)
 {
     ed_id x = g->nodes[m->at[0]].in[0];
@@ -80,6 +99,19 @@ static const char *not_a_residual(const ed_graph *g, const ed_match *m)
         if (a->dim[i] != b->dim[i] && a->dim[i] >= 0 && b->dim[i] >= 0)
             return "the Add broadcasts";
     return known && a->rank != b->rank ? "the Add broadcasts" : NULL;
+}
+
+/* A 1x1 convolution that was a linear layer behind an average pool (head.c): no BatchNormalization
+ * was there to fold. */
+static const char *is_head(const ed_graph *g, const ed_match *m)
+{
+    const ed_node *conv = &g->nodes[m->at[0]], *pool = ed_producer(g, conv->in[0]);
+    const ed_shape *plane = &g->values[conv->in[0]].shape;
+    return m->at[1] == ED_NONE && plane->rank == 4 && plane->dim[2] == 1 && plane->dim[3] == 1 &&
+                   (ed_node_is(pool, "GlobalAveragePool") || ed_node_is(pool, "ReduceMean") ||
+                    ed_node_is(pool, "AveragePool"))
+               ? "it is the head behind an average pool"
+               : NULL;
 }
 
 static const char *not_a_matrix(const ed_graph *g, const ed_match *m)
@@ -109,6 +141,35 @@ static const char *not_whole_plane(const ed_graph *g, const ed_match *m)
                : "it does not average over the two plane axes";
 }
 
+static const char *not_attention(const ed_graph *g, const ed_match *m)
+{
+    const ed_node *scores = &g->nodes[m->at[0]], *softmax = &g->nodes[m->at[6]];
+    const ed_node *product = &g->nodes[m->at[7]];
+    int64_t rank = g->values[softmax->in[0]].shape.rank, axis = ed_node_int(softmax, "axis", -1);
+    if (ed_is_weight(g, scores->in[0], NULL) || ed_is_weight(g, scores->in[1], NULL) ||
+        ed_is_weight(g, product->in[1], NULL))
+        return "a factor is a weight, not an activation";
+    if (rank >= 0 && (rank < 3 || rank > 5))
+        return "its scores have not 3 to 5 dimensions";
+    return axis == -1 || axis == rank - 1 ? NULL : "its Softmax is not over the keys";
+}
+
+/* A linear layer's output, split into heads for the product of two activations. */
+static bool splits_heads(const ed_graph *g, const ed_match *m)
+{
+    ed_linear l;
+    ed_id heads = g->nodes[m->root].out[0];
+    if (!ed_linear_of(g, g->nodes[m->at[0]].in[0], &l))
+        return false;
+    for (size_t i = 0; i < g->values[heads].use_count; i++) {
+        const ed_node *reader = &g->nodes[g->values[heads].uses[i]];
+        if (ed_node_is(reader, "MatMul") && !ed_is_weight(g, reader->in[0], NULL) &&
+            !ed_is_weight(g, reader->in[1], NULL))
+            return true;
+    }
+    return false;
+}
+
 #define CONV_POINTS                                                                                \
     {                                                                                              \
         ED_QDQ_INPUT, ED_QDQ_WEIGHT                                                                \
@@ -118,17 +179,35 @@ static const char *not_whole_plane(const ed_graph *g, const ed_match *m)
         ED_QDQ_INPUT, ED_QDQ_WEIGHT, ED_QDQ_RESIDUAL_INPUT                                         \
     }
 
+#define ATTENTION_POINTS                                                                           \
+    {                                                                                              \
+        ED_QDQ_ATTENTION                                                                           \
+    }
+#define NO_POINTS                                                                                  \
+    {                                                                                              \
+        ED_QDQ_NONE                                                                                \
+    }
+#define FUSION(title, list, no, points, fit)                                                       \
+    {                                                                                              \
+        .name = title, .phase = ED_PHASE_FUSE, .nodes = list, .reject = no, .qdq = points,         \
+        .fits = fit                                                                                \
+    }
+
 const ed_pattern ed_fusions[] = {
-    { "StemConvBNReLUMaxPool", ED_PHASE_FUSE, stem, not_a_stem, NULL, CONV_POINTS },
-    { "ConvBNAddReLU", ED_PHASE_FUSE, conv_add_relu, not_a_residual, NULL, ADD_POINTS },
-    { "ConvBNAdd", ED_PHASE_FUSE, conv_add, not_a_residual, NULL, ADD_POINTS },
-    { "ConvBNReLU", ED_PHASE_FUSE, conv_relu, NULL, NULL, CONV_POINTS },
-    { "ConvTransposeBNReLU", ED_PHASE_FUSE, transposed_relu, NULL, NULL, CONV_POINTS },
-    { "LinearReLU", ED_PHASE_FUSE, linear_relu, not_a_matrix, NULL, CONV_POINTS },
-    { "ConvBN", ED_PHASE_FUSE, conv_bn, NULL, NULL, CONV_POINTS },
-    { "Conv", ED_PHASE_FUSE, conv_alone, NULL, NULL, CONV_POINTS },
-    { "Linear", ED_PHASE_FUSE, linear, not_a_matrix, NULL, CONV_POINTS },
-    { "AdaptiveAvgPool", ED_PHASE_FUSE, average_pool, not_whole_plane, NULL, { ED_QDQ_NONE } },
+    FUSION("StemConvBNReLUMaxPool", stem, not_a_stem, CONV_POINTS, NULL),
+    FUSION("ConvBNAddReLU", conv_add_relu, not_a_residual, ADD_POINTS, NULL),
+    FUSION("ConvBNAdd", conv_add, not_a_residual, ADD_POINTS, NULL),
+    FUSION("ConvBNReLU", conv_relu, NULL, CONV_POINTS, NULL),
+    FUSION("ConvTransposeBNReLU", transposed_relu, NULL, CONV_POINTS, NULL),
+    FUSION("LinearReLU", linear_relu, not_a_matrix, CONV_POINTS, NULL),
+    FUSION("LinearGELU", linear_gelu, not_a_matrix, CONV_POINTS, NULL),
+    FUSION("ConvBN", conv_bn, is_head, CONV_POINTS, NULL),
+    FUSION("Conv", conv_alone, NULL, CONV_POINTS, NULL),
+    FUSION("Linear", linear, not_a_matrix, CONV_POINTS, NULL),
+    FUSION("LayerNorm", layer_norm, NULL, NO_POINTS, NULL),
+    FUSION("AdaptiveAvgPool", average_pool, not_whole_plane, NO_POINTS, NULL),
+    FUSION("MHAInProjection", in_projection, NULL, NO_POINTS, splits_heads),
+    FUSION("ScaledDotProductAttention", attention, not_attention, ATTENTION_POINTS, NULL),
     { 0 },
 };
 

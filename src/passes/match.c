@@ -13,9 +13,6 @@ typedef struct matcher {
     const ed_pat_node *pattern;
 } matcher;
 
-/* Activations that fuse with the weighted node before them. */
-static const char *const activations = "Relu|Clip|HardSwish|LeakyRelu|Sigmoid|Tanh|HardSigmoid";
-
 static bool type_is_one_of(const char *type, const char *list)
 {
     size_t n = strlen(type);
@@ -25,6 +22,15 @@ static bool type_is_one_of(const char *type, const char *list)
             return true;
     }
     return false;
+}
+
+static bool node_is_one_of(const ed_node *node, const char *list)
+{
+    char type[128];
+    if (!node->domain[0])
+        return type_is_one_of(node->op_type, list);
+    snprintf(type, sizeof type, "%s::%s", node->domain, node->op_type);
+    return type_is_one_of(type, list);
 }
 
 bool ed_is_weight(const ed_graph *g, ed_id value, const ed_tensor **constant)
@@ -111,34 +117,17 @@ static bool match_commutative(const matcher *x, ed_match *m, const ed_pat_node *
     return a || b;
 }
 
-/* x * Sigmoid(x), or one of the activations: the data input, and the nodes. */
-static bool match_activation(const matcher *x, ed_match *m, const ed_pat_node *p, ed_id id)
+/* A class of nodes: its data input goes on with the pattern. */
+static bool match_class(const matcher *x, ed_match *m, const ed_pat_node *p, ed_id id)
 {
-    const ed_graph *g = x->g;
-    const ed_node *node = &g->nodes[id];
-    unsigned inner = stands_for(p);
-    if (type_is_one_of(node->op_type, activations)) {
-        for (uint32_t i = 1; i < node->n_in; i++) /* Clip's bounds */
-            if (node->in[i] != ED_NONE && !g->values[node->in[i]].constant)
-                return false;
-        return match_value(x, m, inner, node->in[0], &id, 1) && add_node(m, id);
-    }
-    if (strcmp(node->op_type, "Mul") != 0 || node->n_in != 2)
+    ed_class_hit hit;
+    if (!ed_class_match(&hit, p->op, x->g, id) ||
+        !match_value(x, m, stands_for(p), hit.data, hit.users, hit.n_users))
         return false;
-    for (uint32_t i = 0; i < 2; i++) {
-        ed_id gate = node->in[i], data = node->in[1 - i];
-        ed_id sigmoid = gate == ED_NONE ? ED_NONE : g->values[gate].producer;
-        if (sigmoid == ED_NONE || strcmp(g->nodes[sigmoid].op_type, "Sigmoid") != 0 ||
-            g->nodes[sigmoid].in[0] != data || !only_read_by(&g->values[gate], &id, 1))
-            continue;
-        ed_match attempt = *m;
-        if (match_value(x, &attempt, inner, data, (ed_id[]){ sigmoid, id }, 2) &&
-            add_node(&attempt, sigmoid) && add_node(&attempt, id)) {
-            *m = attempt;
-            return true;
-        }
-    }
-    return false;
+    for (size_t i = 0; i < hit.n_nodes; i++)
+        if (!add_node(m, hit.nodes[i]))
+            return false;
+    return true;
 }
 
 static bool match_node(const matcher *x, ed_match *m, unsigned idx, ed_id id)
@@ -146,11 +135,9 @@ static bool match_node(const matcher *x, ed_match *m, unsigned idx, ed_id id)
     const ed_pat_node *p = &x->pattern[idx];
     const ed_node *node = &x->g->nodes[id];
     m->at[idx] = id;
-    if (node->domain[0])
-        return false;
     if (p->op[0] == '@')
-        return match_activation(x, m, p, id);
-    if (!type_is_one_of(node->op_type, p->op))
+        return !node->domain[0] && match_class(x, m, p, id);
+    if (!node_is_one_of(node, p->op))
         return false;
     if (node->n_in == 2 && (ed_op_traits(x->g, node) & ED_OP_COMMUTATIVE))
         return match_commutative(x, m, p, id);
@@ -194,7 +181,7 @@ bool ed_match_at(ed_match *m, const ed_pattern *pattern, unsigned variant, const
     *m = (ed_match){ .pattern = pattern, .root = root };
     for (unsigned i = 0; i < ED_PAT_MAX_NODES; i++)
         m->at[i] = ED_NONE;
-    return match_node(&x, m, idx, root);
+    return match_node(&x, m, idx, root) && (!pattern->fits || pattern->fits(g, m));
 }
 
 int ed_match_depths(uint32_t **depth, const ed_graph *g, const ed_id *order, size_t n)

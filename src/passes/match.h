@@ -21,7 +21,8 @@ enum {
 #define ED_PAT_NODE(i) (ED_PAT_NODE0 + (i))
 
 typedef struct ed_pat_node {
-    const char *op; /* "Conv", "Gemm|MatMul", or the class "@activation"; NULL ends the list */
+    const char *op; /* "Conv", "Gemm|MatMul", "com.microsoft::Attention", or the class
+                       "@activation"; NULL ends the list */
     uint8_t in[ED_PAT_MAX_INPUTS];
     bool optional; /* may be absent: then NODE(this) means what its own NODE input means */
 } ed_pat_node;
@@ -36,12 +37,24 @@ typedef struct ed_match {
     uint32_t n_nodes;
 } ed_match;
 
+/* What a class of nodes ("@activation", "@gelu") matched at its last node. */
+typedef struct ed_class_hit {
+    ed_id data;     /* the value that it is a function of */
+    ed_id users[2]; /* the nodes that read it */
+    size_t n_users;
+    ed_id nodes[6]; /* producers first */
+    size_t n_nodes;
+} ed_class_hit;
+/* match_class.c */
+bool ed_class_match(ed_class_hit *hit, const char *class_name, const ed_graph *g, ed_id id);
+
 /* Which values of a group get a FakeQuantize (rules in qdq.c). */
 typedef enum ed_qdq_role {
     ED_QDQ_NONE,
     ED_QDQ_INPUT,          /* data input of the weighted node */
     ED_QDQ_WEIGHT,         /* its weight */
     ED_QDQ_RESIDUAL_INPUT, /* the operand of the group's Add that comes from outside */
+    ED_QDQ_ATTENTION,      /* both inputs of both MatMuls of an attention */
 } ed_qdq_role;
 
 struct ed_pattern {
@@ -53,6 +66,9 @@ struct ed_pattern {
     /* Conversions: rewrite the graph. Checks first and edits then: on error nothing has changed. */
     int (*rewrite)(ed_graph *g, const ed_match *m);
     ed_qdq_role qdq[4]; /* fusions; ends with NONE */
+    /* What the node list cannot say; false: no match. May be NULL. */
+    bool (*fits)(const ed_graph *g, const ed_match *m);
+    bool retypes; /* conversions: a weighted node gets another operator type */
 };
 
 extern const ed_pattern ed_conversions[], ed_fusions[];
@@ -71,8 +87,21 @@ bool ed_match_at(ed_match *m, const ed_pattern *pattern, unsigned variant, const
 /* True for an initializer or FakeQuantize of one; *constant is the initializer. */
 bool ed_is_weight(const ed_graph *g, ed_id value, const ed_tensor **constant);
 
-/* Run all conversions of ed_conversions[] until nothing matches (conversions.c). */
-int ed_convert(ed_graph *g);
+/* Hears of every match of a conversion, before it is rewritten, with the pattern's own reason
+ * against it (*reason NULL: none). It may set a reason of its own; a match with a reason is
+ * skipped. Called again, with a reason, when a rewrite failed and the match is skipped for that. */
+typedef struct ed_convert_listener {
+    int (*matched)(void *ctx, const ed_graph *g, const ed_match *m, const char **reason);
+    void *ctx;
+} ed_convert_listener;
+
+/* Run all conversions of ed_conversions[] until nothing matches (conversions.c). listener: NULL or
+ * whom to ask. */
+int ed_convert(ed_graph *g, const ed_convert_listener *listener);
+/* Infer all shapes with symbolic dimensions; the second also folds the arithmetic on them
+ * (shapes.c). Nodes that cannot be inferred are passed over. */
+int ed_infer_shapes(ed_graph *g);
+int ed_fold_shapes(ed_graph *g);
 /* Evaluate nodes whose inputs are all constant (fold.c); *folded counts them. */
 int ed_fold_constants(ed_graph *g, size_t *folded);
 /* Bring ai.onnx to at least `opset`, rewriting nodes whose form changed (upgrade.c). */

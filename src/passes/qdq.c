@@ -6,11 +6,13 @@
  *   residual_input  the operand of the group's Add that comes from outside: the identity branch, or
  * the shallower convolution of a downsample; the long branch then fuses with the Add
  *
+ *   attention       both inputs of both products of an attention (qdq_attention.c)
+ *
  * A value is quantized once, whoever reads it; readers that no rule names keep the float value.
  * Nothing is placed between a convolution and what it fuses with, on a bias, or on a weight that is
  * computed.
  */
-#include "passes/plan.h"
+#include "passes/qdq.h"
 
 #include <string.h>
 
@@ -18,6 +20,7 @@ static const char *const role_names[] = {
     [ED_QDQ_INPUT] = "input",
     [ED_QDQ_WEIGHT] = "weight",
     [ED_QDQ_RESIDUAL_INPUT] = "residual_input",
+    [ED_QDQ_ATTENTION] = "attention",
 };
 
 static const ed_node *weighted_node(const ed_graph *g, const ed_group *group)
@@ -103,7 +106,25 @@ static int add_point(ed_plan *plan, const ed_group *group, ed_qdq_role role, ed_
     return ED_OK;
 }
 
-/* Why a group stays in float, or NULL; *hint when only an optional rule would say so. */
+static bool is_excluded(const ed_graph *g, const ed_group *group, const ed_plan_options *opts)
+{
+    for (uint32_t i = 0; i < group->n_nodes; i++) {
+        const ed_node *member = &g->nodes[group->nodes[i]];
+        if (ed_plan_excludes(opts, member->name) || ed_plan_excludes(opts, member->op_type))
+            return true;
+    }
+    return ed_plan_excludes(opts, group->name) || ed_plan_excludes(opts, group->kind);
+}
+
+static bool rule_is_on(const ed_plan_options *opts, const char *name)
+{
+    for (size_t i = 0; opts && i < opts->rules_count; i++)
+        if (strcmp(opts->rules[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* Why a weighted group stays in float, or NULL; *hint when only an optional rule would say so. */
 static const char *float_reason(ed_plan *plan, const ed_group *group, const ed_plan_options *opts,
                                 const char **hint)
 {
@@ -118,25 +139,25 @@ static const char *float_reason(ed_plan *plan, const ed_group *group, const ed_p
         return "its weight is not float32";
     if (!w->numel)
         return "its weight is empty";
-    for (uint32_t i = 0; i < group->n_nodes; i++) {
-        const ed_node *member = &g->nodes[group->nodes[i]];
-        if (ed_plan_excludes(opts, member->name) || ed_plan_excludes(opts, member->op_type))
-            return "excluded by the user";
-    }
-    if (ed_plan_excludes(opts, group->name) || ed_plan_excludes(opts, group->kind))
-        return "excluded by the user";
     for (const ed_target_skip *s = plan->target->skips; s->name; s++) {
-        const char *reason = s->reason(g, node);
+        const char *reason = s->reason ? s->reason(g, node) : NULL;
         if (!reason)
             continue;
-        for (size_t i = 0; opts && i < opts->rules_count; i++)
-            if (strcmp(opts->rules[i], s->name) == 0)
-                return ed_arena_printf(plan->arena, "%s: %s", s->name, reason);
+        if (rule_is_on(opts, s->name))
+            return ed_arena_printf(plan->arena, "%s: %s", s->name, reason);
         if (!*hint)
             *hint = ed_arena_printf(plan->arena, "hint: --rule %s would leave it in float: %s",
                                     s->name, reason);
     }
     return NULL;
+}
+
+static const char *attention_reason(ed_plan *plan, const ed_group *group,
+                                    const ed_plan_options *opts)
+{
+    if (rule_is_on(opts, "skip-attention"))
+        return "skip-attention: the user wants attention in float";
+    return ed_qdq_attention_reason(plan->arena, plan->graph, group);
 }
 
 /* Every exclusion names something, every rule exists. */
@@ -168,15 +189,35 @@ static int check_options(const ed_plan *plan, const ed_plan_options *opts)
     return ED_OK;
 }
 
+static int quantize_attention(ed_plan *plan, const ed_group *group)
+{
+    ed_plan_edge edges[4];
+    ed_qdq_attention_edges(plan->graph, group, edges);
+    for (size_t i = 0; i < ED_LENGTH(edges); i++) {
+        size_t before = plan->n_points;
+        ED_TRY(add_point(plan, group, ED_QDQ_ATTENTION, edges[i]));
+        if (i == 2 && plan->n_points > before) /* of Softmax: in [0, 1] */
+            plan->infos[before].fixed_scale = 1.0 / 127;
+    }
+    return ED_OK;
+}
+
 static int quantize_group(ed_plan *plan, const ed_group *group, const ed_plan_options *opts)
 {
-    const ed_pattern *pattern = ed_fusion_find(group->kind);
-    const char *hint = NULL;
+    const ed_pattern *pattern = ed_plan_fusion(plan, group->kind);
+    const char *hint = NULL, *reason = NULL;
     if (!pattern || pattern->qdq[0] == ED_QDQ_NONE)
         return ED_OK;
-    const char *reason = float_reason(plan, group, opts, &hint);
+    bool attention = pattern->qdq[0] == ED_QDQ_ATTENTION;
+    if (is_excluded(plan->graph, group, opts))
+        reason = "excluded by the user";
+    else
+        reason = attention ? attention_reason(plan, group, opts)
+                           : float_reason(plan, group, opts, &hint);
     if (reason)
         return ed_plan_add(plan, "group", group->name, group->kind, reason, NULL);
+    if (attention)
+        return quantize_attention(plan, group);
     if (hint)
         ED_TRY(ed_plan_add(plan, "hint", group->name, group->kind, hint, NULL));
     for (size_t r = 0; r < ED_LENGTH(pattern->qdq) && pattern->qdq[r]; r++) {
@@ -192,6 +233,7 @@ int ed_qdq_build(ed_plan *plan, const ed_plan_options *opts)
     ED_TRY(check_options(plan, opts));
     for (size_t i = 0; i < plan->graph->n_groups; i++)
         ED_TRY(quantize_group(plan, &plan->graph->groups[i], opts));
+    ed_qdq_share(plan);
     return ED_OK;
 }
 

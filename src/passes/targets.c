@@ -83,6 +83,9 @@ static const ed_target_skip tensorrt_skips[] = {
       narrow_conv },
     { "skip-small-matmul", "leave linear layers with a side below 16 in float", small_matmul },
     { "skip-depthwise", "leave depthwise convolutions in float", depthwise },
+    { "skip-attention",
+      "leave attention's two matrix products in float (rule attention quantizes their inputs)",
+      NULL },
     { 0 },
 };
 

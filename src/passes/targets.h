@@ -5,7 +5,8 @@
 #include "graph/graph.h"
 #include "ops/op.h"
 
-/* An optional rule: why this weighted node might better stay in float, or NULL. */
+/* An optional rule: why this weighted node might better stay in float, or NULL. No function: the
+ * rule is about something else than weighted nodes. */
 typedef struct ed_target_skip {
     const char *name, *help;
     const char *(*reason)(const ed_graph *g, const ed_node *node);

@@ -5,12 +5,25 @@
  *
  *   Clip (11)      attributes min, max           -> inputs
  *   Pad (11)       attributes pads, value        -> inputs
+ *   Slice (10), Squeeze, Unsqueeze, ReduceSum, Split (13)   lists in attributes -> inputs
+ *   Upsample (10), Resize (11)                   -> Resize of today: asymmetric, floor
  *   Softmax (13)   flattened at `axis` (1)       -> along one axis: the same where it is the last
  *   Dropout (12)   attribute ratio               -> Identity (inference)
  */
-#include "passes/match.h"
+#include "passes/build.h"
 
 #include <string.h>
+
+/* Attributes that became inputs. */
+static bool is_input_now(const char *name)
+{
+    static const char *const names[] = { "min",   "max",    "pads", "value", "axes",
+                                         "split", "starts", "ends", "scales" };
+    for (size_t i = 0; i < ED_LENGTH(names); i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
 
 static int append_inputs(ed_graph *g, ed_id id, const ed_id *more, size_t n)
 {
@@ -22,7 +35,7 @@ static int append_inputs(ed_graph *g, ed_id id, const ed_id *more, size_t n)
     ED_TRY(ed_graph_add_node(g, &fresh, old.op_type, old.name, ids, n + 1, &out, 1));
     ed_node *node = &g->nodes[fresh];
     for (uint32_t i = 0; i < old.n_attrs; i++)
-        if (strcmp(old.attrs[i].name, "mode") == 0)
+        if (!is_input_now(old.attrs[i].name))
             ED_TRY(ed_node_set_attr(g, fresh, &old.attrs[i]));
     node->doc = old.doc;
     return ED_OK;
@@ -85,6 +98,74 @@ static int upgrade_softmax(ed_graph *g, ed_id id)
     return ed_node_set_int(g, id, "axis", axis);
 }
 
+/* Lists of integers, in the order of their inputs; ED_NONE where an optional one is missing. */
+static int upgrade_lists(ed_graph *g, ed_id id, const char *const *names, size_t n)
+{
+    ed_id more[3] = { ED_NONE, ED_NONE, ED_NONE };
+    size_t last = 0;
+    for (size_t i = 0; i < n; i++) {
+        const ed_attr *a = ed_node_attr(&g->nodes[id], names[i]);
+        if (!a || a->type != ED_ATTR_INTS)
+            continue;
+        ED_TRY(ed_build_i64(g, &more[i], g->values[g->nodes[id].out[0]].name, a->ints, a->count));
+        last = i + 1;
+    }
+    return last ? append_inputs(g, id, more, last) : ED_OK;
+}
+
+static int upgrade_axes(ed_graph *g, ed_id id)
+{
+    static const char *const names[] = { "axes" };
+    return upgrade_lists(g, id, names, 1);
+}
+
+static int upgrade_slice(ed_graph *g, ed_id id)
+{
+    static const char *const names[] = { "starts", "ends", "axes" };
+    return upgrade_lists(g, id, names, 3);
+}
+
+static int upgrade_split(ed_graph *g, ed_id id)
+{
+    static const char *const names[] = { "split" };
+    const ed_node old = g->nodes[id];
+    const ed_attr *a = ed_node_attr(&old, names[0]), *axis = ed_node_attr(&old, "axis");
+    ed_id in[2] = { old.in[0], ED_NONE }, fresh;
+    if (!a)
+        return ED_OK; /* equal parts, as today */
+    ED_TRY(ed_build_i64(g, &in[1], g->values[old.out[0]].name, a->ints, a->count));
+    ed_graph_remove_node(g, id);
+    ED_TRY(ed_graph_add_node(g, &fresh, "Split", old.name, in, 2, old.out, old.n_out));
+    return axis ? ed_node_set_attr(g, fresh, axis) : ED_OK;
+}
+
+static int set_text(ed_graph *g, ed_id id, const char *name, const char *text)
+{
+    return ed_node_set_attr(
+        g, id, &(ed_attr){ .name = name, .type = ED_ATTR_STRING, .s = { text, strlen(text) } });
+}
+
+/* Upsample and the first Resize take every pixel from floor(x / scale). */
+static int upgrade_resize(ed_graph *g, ed_id id)
+{
+    const ed_node old = g->nodes[id];
+    const ed_attr *scales = ed_node_attr(&old, "scales"), *mode = ed_node_attr(&old, "mode");
+    ed_id in[3] = { old.in[0], ED_NONE, ed_node_in(&old, 1) }, fresh;
+    ED_FAIL_IF(in[2] == ED_NONE && (!scales || scales->type != ED_ATTR_FLOATS), ED_EFORMAT,
+               "%s has no scales; it needs one for each dimension", ed_node_label(g, &old));
+    if (in[2] == ED_NONE) {
+        ed_tensor *t;
+        ED_TRY(ed_tensor_from(&t, ED_F32, &ED_SHAPE((int64_t)scales->count), scales->floats));
+        ED_TRY(ed_graph_add_constant_take(g, &in[2], g->values[old.out[0]].name, t));
+    }
+    ed_graph_remove_node(g, id);
+    ED_TRY(ed_graph_add_node(g, &fresh, "Resize", old.name, in, 3, old.out, 1));
+    if (mode)
+        ED_TRY(ed_node_set_attr(g, fresh, mode));
+    ED_TRY(set_text(g, fresh, "coordinate_transformation_mode", "asymmetric"));
+    return set_text(g, fresh, "nearest_mode", "floor");
+}
+
 static int upgrade_dropout(ed_graph *g, ed_id id)
 {
     ed_node *node = &g->nodes[id];
@@ -131,6 +212,61 @@ static const struct upgrade_row {
     { "Concat", 0, NULL },
     { "Identity", 0, NULL },
     { "Dropout", 12, upgrade_dropout },
+    { "LogSoftmax", 13, upgrade_softmax },
+    { "Squeeze", 13, upgrade_axes },
+    { "Unsqueeze", 13, upgrade_axes },
+    { "ReduceSum", 13, upgrade_axes },
+    { "Split", 13, upgrade_split },
+    { "Slice", 10, upgrade_slice },
+    { "Upsample", 10, upgrade_resize },
+    { "Resize", 11, upgrade_resize },
+    { "Shape", 0, NULL },
+    { "Size", 0, NULL },
+    { "Gather", 0, NULL },
+    { "GatherElements", 0, NULL },
+    { "GatherND", 0, NULL },
+    { "Cast", 0, NULL },
+    { "Expand", 0, NULL },
+    { "Where", 0, NULL },
+    { "Equal", 0, NULL },
+    { "Not", 0, NULL },
+    { "And", 0, NULL },
+    { "Or", 0, NULL },
+    { "Greater", 0, NULL },
+    { "Less", 0, NULL },
+    { "Erf", 0, NULL },
+    { "Exp", 0, NULL },
+    { "Log", 0, NULL },
+    { "Sqrt", 0, NULL },
+    { "Pow", 0, NULL },
+    { "Abs", 0, NULL },
+    { "Neg", 0, NULL },
+    { "Reciprocal", 0, NULL },
+    { "Floor", 0, NULL },
+    { "Ceil", 0, NULL },
+    { "Min", 0, NULL },
+    { "Max", 0, NULL },
+    { "Mod", 0, NULL },
+    { "Sum", 0, NULL },
+    { "Range", 0, NULL },
+    { "ConstantOfShape", 0, NULL },
+    { "Tile", 0, NULL },
+    { "ScatterND", 0, NULL },
+    { "ScatterElements", 0, NULL },
+    { "ReduceMax", 0, NULL },
+    { "ReduceMin", 0, NULL },
+    { "ReduceProd", 0, NULL },
+    { "ReduceL2", 0, NULL },
+    { "Elu", 0, NULL },
+    { "PRelu", 0, NULL },
+    { "Softplus", 0, NULL },
+    { "InstanceNormalization", 0, NULL },
+    { "DepthToSpace", 0, NULL },
+    { "SpaceToDepth", 0, NULL },
+    { "ArgMax", 0, NULL },
+    { "ArgMin", 0, NULL },
+    { "Einsum", 0, NULL },
+    { "CumSum", 0, NULL },
 };
 
 static const struct upgrade_row *row_of(const ed_node *node)

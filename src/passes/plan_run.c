@@ -1,0 +1,179 @@
+/*
+ * Running the pipeline: conversions, fusions, quantization points, each asked for and recorded.
+ * One shot (ed_transform) and plans go the same way, so that a plan shows what a run does; ids are
+ * given out in the same order on a copy of a graph, which is why a plan fits its source.
+ */
+#include "passes/plan.h"
+
+/* Below opset 13 there is no per-axis DequantizeLinear. */
+enum { LOWEST_OPSET = 13 };
+
+/* A node that the user excludes keeps its operator type: the exclusion may be by that type. */
+static const char *excluded(const ed_plan *plan, const ed_graph *g, const ed_match *m)
+{
+    const ed_plan_options *opts = &plan->request.opts;
+    for (uint32_t i = 0; m->pattern->retypes && i < m->n_nodes; i++) {
+        const ed_node *node = &g->nodes[m->nodes[i]];
+        if (ed_plan_excludes(opts, node->name) || ed_plan_excludes(opts, node->op_type))
+            return "excluded by the user";
+    }
+    return NULL;
+}
+
+static int record_conversion(void *ctx, const ed_graph *g, const ed_match *m, const char **reason)
+{
+    ed_plan *plan = ctx;
+    const char *anchor = ed_plan_anchor(g, &g->nodes[m->root]);
+    if (!*reason)
+        *reason = excluded(plan, g, m);
+    if (!*reason)
+        *reason = ed_plan_switched_off(plan, ED_PHASE_CONVERT, m->pattern->name, anchor);
+    const ed_match_info *old = ed_plan_find(plan, ED_PHASE_CONVERT, m->pattern->name, anchor);
+    return old ? ed_plan_add(plan, m->pattern->name, anchor, old->detail, *reason, m)
+               : ed_plan_record(plan, m, *reason);
+}
+
+static int ask_conversion(void *ctx, const ed_graph *g, const ed_match *m, const char **reason)
+{
+    if (!*reason)
+        *reason = excluded(ctx, g, m);
+    if (!*reason)
+        *reason = ed_plan_switched_off(ctx, ED_PHASE_CONVERT, m->pattern->name,
+                                       ed_plan_anchor(g, &g->nodes[m->root]));
+    return ED_OK;
+}
+
+static int convert(ed_graph *g, unsigned stages, const ed_convert_listener *listener)
+{
+    ED_TRY(ed_infer_shapes(g));
+    if (stages & (ED_TENSORRT_CONVERSION_PATTERNS | ED_TENSORRT_QUANTIZED_PATTERNS))
+        ED_TRY(ed_upgrade_opset(g, LOWEST_OPSET));
+    if (stages & ED_TENSORRT_CONVERSION_PATTERNS) {
+        ED_TRY(ed_convert(g, listener));
+        ED_TRY(ed_graph_infer(g));
+    }
+    return ED_OK;
+}
+
+static int quantize(ed_plan *plan)
+{
+    plan->stage = ED_PHASE_QUANTIZE;
+    ED_TRY(ed_qdq_build(plan, &plan->request.opts));
+    return ed_qdq_edit(plan);
+}
+
+int ed_plan_run(ed_plan *plan, ed_graph *g, unsigned stages)
+{
+    ed_convert_listener listener = { record_conversion, plan };
+    plan->graph = g;
+    plan->stage = ED_PHASE_CONVERT;
+    ED_TRY(convert(g, stages, &listener));
+    if (stages & ED_TENSORRT_FUSION_PATTERNS) {
+        ed_graph_clear_groups(g);
+        ED_TRY(ed_plan_fuse(plan));
+        ED_TRY(ed_plan_group(plan, g));
+        ED_TRY(ed_graph_verify(g));
+    }
+    return stages & ED_TENSORRT_QUANTIZED_PATTERNS ? quantize(plan) : ED_OK;
+}
+
+/* What a plan of all phases, or of conversions, runs on its copy. */
+static unsigned stages_of(const ed_plan *plan)
+{
+    unsigned stages = plan->request.opts.patterns;
+    if (plan->phase == ED_PHASE_CONVERT)
+        return ED_TENSORRT_CONVERSION_PATTERNS;
+    if (plan->phase == ED_PHASE_QUANTIZE)
+        return ED_TENSORRT_QUANTIZED_PATTERNS;
+    if (!stages)
+        stages = ED_TENSORRT_PATTERNS;
+    return stages & ED_TENSORRT_QUANTIZED_PATTERNS ? stages | ED_TENSORRT_FUSION_PATTERNS : stages;
+}
+
+static int prepare(ed_plan *plan)
+{
+    ED_FAIL_IF(plan->request.opts.patterns & ~(unsigned)ED_TENSORRT_PATTERNS, ED_EINVAL,
+               "the pattern groups are 0x%x; join ED_TENSORRT_..._PATTERNS with |",
+               plan->request.opts.patterns);
+    ED_TRY(ed_target_find(&plan->target, plan->request.opts.target));
+    return ed_user_patterns_read(plan);
+}
+
+int ed_plan_resolve(ed_plan *plan)
+{
+    ED_TRY(prepare(plan));
+    if (plan->phase == ED_PHASE_FUSE)
+        return ed_plan_fuse(plan);
+    if (plan->phase == ED_PHASE_QUANTIZE)
+        return quantize(plan);
+    ED_TRY(ed_graph_clone(&plan->work, plan->source));
+    ED_TRY(ed_plan_run(plan, plan->work, stages_of(plan)));
+    return plan->phase == ED_PHASE_ALL ? ed_plan_check_disabled(plan) : ED_OK;
+}
+
+/* ---- applying ---- */
+
+static int check_graph(const ed_graph *graph, const ed_graph *expected)
+{
+    ED_FAIL_IF(graph->n_nodes != expected->n_nodes || graph->n_values != expected->n_values,
+               ED_EMISMATCH, "the plan was built from another graph than '%s'; build it again",
+               graph->name);
+    return ED_OK;
+}
+
+int ed_plan_apply_phases(const ed_plan *plan, ed_graph *graph, ed_phase first, ed_phase last)
+{
+    const ed_convert_listener listener = { ask_conversion, (void *)plan };
+    unsigned stages = stages_of(plan);
+    ED_TRY(check_graph(graph, first == ED_PHASE_CONVERT ? plan->source : plan->graph));
+    if (first == ED_PHASE_CONVERT) {
+        ED_TRY(convert(graph, stages, &listener));
+        ED_TRY(check_graph(graph, plan->graph));
+    }
+    if (first <= ED_PHASE_FUSE && last >= ED_PHASE_FUSE && stages & ED_TENSORRT_FUSION_PATTERNS) {
+        ed_graph_clear_groups(graph);
+        ED_TRY(ed_plan_group(plan, graph));
+    }
+    if (last >= ED_PHASE_QUANTIZE && stages & ED_TENSORRT_QUANTIZED_PATTERNS)
+        return ed_qdq_apply(plan, graph);
+    return ed_graph_verify(graph);
+}
+
+int ed_plan_apply(const ed_plan *plan, ed_graph *graph)
+{
+    if (plan->phase == ED_PHASE_ALL || plan->phase == ED_PHASE_CONVERT)
+        return ed_plan_apply_phases(plan, graph, ED_PHASE_CONVERT, plan->phase);
+    ED_TRY(check_graph(graph, plan->graph));
+    if (plan->phase == ED_PHASE_QUANTIZE)
+        return ed_qdq_apply(plan, graph);
+    ED_TRY(ed_plan_group(plan, graph));
+    return ed_graph_verify(graph);
+}
+
+/* ---- in one shot ---- */
+
+int ed_transform_report(ed_report *report, ed_graph *graph, const ed_plan_options *opts)
+{
+    const unsigned both = ED_TENSORRT_CONVERSION_PATTERNS | ED_TENSORRT_FUSION_PATTERNS;
+    ed_plan *plan;
+    ED_TRY(ed_plan_new(&plan, graph, ED_PHASE_ALL, opts));
+    unsigned stages = stages_of(plan) & both;
+    int rc = prepare(plan);
+    if (rc == ED_OK)
+        rc = ed_plan_run(plan, graph, stages);
+    if (rc == ED_OK)
+        rc = ed_plan_check_disabled(plan);
+    if (report) {
+        report->count = 0;
+        while (rc == ED_OK && report->count < ED_REPORT_MAX &&
+               ed_plan_pattern_count(&report->rows[report->count], plan, report->count))
+            report->count++;
+    }
+    ed_plan_free(plan);
+    return rc;
+}
+
+int ed_transform(ed_graph *graph, const ed_plan_options *opts)
+{
+    return ed_transform_report(NULL, graph, opts);
+}
