@@ -6,27 +6,34 @@
 #include <jansson.h>
 #include <string.h>
 
+/* Of the phases of a plan, the report tells about quantization. */
+static const char *reason_at(const ed_plan *plan, size_t i)
+{
+    const ed_match_info *m = ed_plan_at(plan, i);
+    return m->phase == ED_PHASE_QUANTIZE ? m->reason : NULL;
+}
+
 /* Groups that stay in float, and hints of the target: a line for each reason with the groups'
  * names. */
 static void print_reasons(const ed_plan *plan, FILE *out)
 {
     enum { NAMED = 4 };
     for (size_t i = 0; i < ed_plan_count(plan); i++) {
-        const char *reason = ed_plan_at(plan, i)->reason;
+        const char *reason = reason_at(plan, i);
         size_t same = 0;
         bool seen = false;
         for (size_t k = 0; k < i && reason && !seen; k++) {
-            const char *other = ed_plan_at(plan, k)->reason;
+            const char *other = reason_at(plan, k);
             seen = other && !strcmp(other, reason);
         }
         if (!reason || seen)
             continue;
         for (size_t k = i; k < ed_plan_count(plan); k++) {
-            const ed_match_info *m = ed_plan_at(plan, k);
-            if (!m->reason || strcmp(m->reason, reason) != 0)
+            const char *other = reason_at(plan, k);
+            if (!other || strcmp(other, reason) != 0)
                 continue;
             if (same < NAMED)
-                fprintf(out, "%s%s", same ? ", " : "", m->anchor);
+                fprintf(out, "%s%s", same ? ", " : "", ed_plan_at(plan, k)->anchor);
             same++;
         }
         if (same > NAMED)
@@ -119,7 +126,7 @@ static json_t *reasons(const ed_plan *plan)
     json_t *list = json_array();
     for (size_t i = 0; i < ed_plan_count(plan); i++) {
         const ed_match_info *m = ed_plan_at(plan, i);
-        if (!m->apply)
+        if (!m->apply && m->phase == ED_PHASE_QUANTIZE)
             json_array_append_new(list, json_pack("{so so so}", "kind", text_or_null(m->pattern),
                                                   "name", text_or_null(m->anchor), "reason",
                                                   text_or_null(m->reason)));

@@ -39,6 +39,11 @@ int tool_fail(int code, const char *format, ...)
     return code;
 }
 
+const char *tool_sentence(void)
+{
+    return own_sentence[0] ? own_sentence : ed_error_last();
+}
+
 void tool_note(const char *format, ...)
 {
     if (be_quiet)
@@ -144,7 +149,7 @@ int tool_finish(int rc)
 {
     progress_clear();
     if (rc != ED_OK)
-        fprintf(stderr, "%s: %s\n", tool_name, own_sentence[0] ? own_sentence : ed_error_last());
+        fprintf(stderr, "%s: %s\n", tool_name, tool_sentence());
     errno = 0;
     if (fflush(stdout) != 0 || ferror(stdout)) {
         if (rc == ED_OK)

@@ -22,6 +22,8 @@ int tool_start(const command *cmd, const settings *s);
 void tool_begin(char **argv);
 /* Store the command's own sentence of an error; returns `code`. */
 int tool_fail(int code, const char *format, ...) ED_PRINTF(2, 3);
+/* The sentence of the last error, whoever stored it. */
+const char *tool_sentence(void);
 /* A message on standard error, unless --quiet. */
 void tool_note(const char *format, ...) ED_PRINTF(1, 2);
 /* A warning on standard error. */
@@ -42,6 +44,24 @@ int tool_model_path(char **out, const settings *s);
 bool tool_same_file(const char *a, const char *b);
 /* Refuse an output before the work begins: a folder that is not there or not writable. */
 int tool_check_output(const char *path);
+
+/* ---- tensors.c ---- */
+/* A tensor from a .npy or .pb file; release with ed_tensor_free(). */
+int tool_tensor_read(ed_tensor **out, const char *path);
+/* Write one, in the format that the path's ending names; the file appears whole or not at all. */
+int tool_tensor_write(const ed_tensor *tensor, const char *name, const char *path);
+
+/* ---- npy.c ---- */
+int npy_read(ed_tensor **out, const char *path);
+int npy_write(const ed_tensor *tensor, const char *path);
+
+/* ---- inputs.c ---- */
+/* The graph's input shapes, an unknown first dimension taken as `batch`; release with free(). */
+int tool_input_shapes(ed_shape **out, const ed_graph *graph, int64_t batch);
+/* Numbers in [-1, 1) (integers: 0 to 9), the same ones every time. */
+void tool_fill_random(ed_tensor *tensor);
+/* Release a list of tensors and its members; NULL is allowed. */
+void tool_free_tensors(ed_tensor **list, size_t count);
 
 /* ---- progress.c ---- */
 /* An ed_progress_fn: a bar on a terminal, a line now and then elsewhere; stops on an interrupt. */

@@ -29,6 +29,8 @@ static const char *const examples[] = {
     "write model_int8.onnx and print the ranges",
     "ed-calibrate model.onnx -d calib.h5 --method entropy --exclude '/head/*' --exclude Gemm",
     "another method; the head and all Gemm nodes stay float",
+    "ed-calibrate model.onnx -d calib.h5 --plan plan.json",
+    "quantize what an edited plan of ed-transform says",
     "ed-calibrate model.onnx -d calib.h5 --ranges ranges.json",
     "also keep the ranges",
     "ed-calibrate model.onnx --ranges ranges.json --weights float -o model_qdq.onnx",
@@ -104,7 +106,7 @@ static const command calibrate_command = {
 typedef struct job {
     const settings *s;
     char *model, *output;
-    ed_graph *graph;
+    ed_graph *graph, *source; /* source: what an edited plan was built from */
     ed_plan *plan;
     ed_dataset *data;
     ed_ranges *ranges;
@@ -159,7 +161,9 @@ static void fill_options(job *j)
                                          .exclude = s->exclude.items,
                                          .exclude_count = s->exclude.count,
                                          .rules = s->rules.items,
-                                         .rules_count = s->rules.count };
+                                         .rules_count = s->rules.count,
+                                         .disable = s->disable.items,
+                                         .disable_count = s->disable.count };
     j->calib.method = s->method;
     j->calib.params.percentile = s->percentile;
     j->calib.params.ema = s->ema;
@@ -173,9 +177,25 @@ static void tell_plan(const ed_plan *plan)
 {
     for (size_t i = 0; i < ed_plan_count(plan); i++) {
         const ed_match_info *m = ed_plan_at(plan, i);
-        if (m->apply)
+        if (m->apply && m->phase == ED_PHASE_QUANTIZE)
             tool_note("quantizes %s %s of %s", m->pattern, m->anchor, m->detail);
     }
+}
+
+/* Conversions, fusions, and the points to quantize: by default, or as the user edited them. */
+static int transform(job *j)
+{
+    const settings *s = j->s;
+    if (!s->plan && !s->disable.count) {
+        TRY(ed_transform(j->graph, &j->plan_options));
+        return ed_plan_build(&j->plan, j->graph, ED_PHASE_QUANTIZE, &j->plan_options);
+    }
+    TRY(ed_graph_clone(&j->source, j->graph));
+    if (s->plan)
+        TRY(ed_plan_read_json(&j->plan, j->source, s->plan, &j->plan_options));
+    else
+        TRY(ed_plan_build(&j->plan, j->source, ED_PHASE_ALL, &j->plan_options));
+    return ed_plan_apply_phases(j->plan, j->graph, ED_PHASE_CONVERT, ED_PHASE_FUSE);
 }
 
 static int prepare(job *j)
@@ -189,8 +209,7 @@ static int prepare(job *j)
                                        .allow_nonfinite = s->allow_nonfinite };
         TRY(ed_dataset_open(&j->data, s->data, j->graph, &options));
     }
-    TRY(ed_transform(j->graph, &j->plan_options));
-    TRY(ed_plan_build(&j->plan, j->graph, ED_PHASE_QUANTIZE, &j->plan_options));
+    TRY(transform(j));
     if (!ed_plan_point_count(j->plan))
         return tool_fail(ED_EUNSUPPORTED,
                          "%s: nothing in it can be quantized (%zu places were left out); --verbose "
@@ -218,7 +237,7 @@ static int write_model(job *j)
         .external_data = s->external_data,
     };
     TRY(ed_calibrate_apply(j->plan, j->graph, j->ranges, &j->calib));
-    TRY(ed_plan_apply(j->plan, j->graph));
+    TRY(ed_plan_apply_phases(j->plan, j->graph, ED_PHASE_QUANTIZE, ED_PHASE_QUANTIZE));
     TRY(ed_target_check(j->graph, s->target));
     if (s->verbose && !s->quiet)
         TRY(ed_graph_print(j->graph, stderr));
@@ -279,6 +298,7 @@ int main(int argc, char **argv)
     ed_ranges_free(j.ranges);
     ed_dataset_close(j.data);
     ed_plan_free(j.plan);
+    ed_graph_free(j.source);
     ed_graph_free(j.graph);
     free(j.model);
     free(j.output);

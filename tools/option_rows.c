@@ -27,6 +27,18 @@ static const char *weights_name(size_t i)
     return names[i];
 }
 
+static const char *patterns_name(size_t i)
+{
+    static const char *const names[] = { "conversions", "fusions", "quantized", "all", NULL };
+    return names[i];
+}
+
+static const char *format_name(size_t i)
+{
+    static const char *const names[] = { "npy", "pb", NULL };
+    return names[i];
+}
+
 static const char *check_device(const char *text)
 {
     if (!strcmp(text, "cpu") || !strcmp(text, "auto") || !strcmp(text, "cuda"))
@@ -39,10 +51,12 @@ static const char *check_device(const char *text)
 /* ---- the table ---- */
 
 #define FIELD(name) offsetof(settings, name)
-#define ALL         (CMD_CALIBRATE | CMD_EVAL)
+#define ALL         (CMD_CALIBRATE | CMD_EVAL | CMD_TRANSFORM | CMD_INSPECT | CMD_RUN)
+#define WITH_DATA   (CMD_CALIBRATE | CMD_EVAL | CMD_TRANSFORM)
 
 static const char files[] = "Files", calibration[] = "Calibration", placement[] = "Quantization";
 static const char samples[] = "Samples", machine[] = "Machine", messages[] = "Output";
+static const char plans[] = "Patterns and plans", checking[] = "Verification";
 
 static const option_row option_rows[] = {
     { CMD_CALIBRATE, 'd', "data", "FILE", files,
@@ -54,15 +68,53 @@ static const option_row option_rows[] = {
       "HDF5 file with the samples to evaluate on, see ed-dataset(5); without a MODEL its attribute "
       "`model' names it",
       NULL, OPTION_TEXT, FIELD(data), 0, 0, NULL, NULL },
+    { CMD_TRANSFORM, 'o', "output", "FILE", files, "write the transformed model to FILE", NULL,
+      OPTION_TEXT, FIELD(output), 0, 0, NULL, NULL },
+    { CMD_RUN, 'i', "input", "NAME=FILE", files,
+      "a graph input and the file with its tensor, .npy or .pb (TensorProto); once for each input; "
+      "NAME= may be left out where the model has one input",
+      NULL, OPTION_LIST, FIELD(inputs), 0, 0, NULL, NULL },
+    { CMD_RUN, 'o', "output-dir", "FOLDER", files,
+      "write every output to FOLDER/NAME.npy; the folder is made when it is not there", NULL,
+      OPTION_TEXT, FIELD(output_dir), 0, 0, NULL, NULL },
+    { CMD_RUN, 0, "format", "FORMAT", files, "format of the outputs' files", "npy", OPTION_CHOICE,
+      FIELD(format), 0, 0, format_name, NULL },
     { CMD_CALIBRATE, 'o', "output", "FILE", files, "write the quantized model to FILE",
       "MODEL_int8.onnx beside the model", OPTION_TEXT, FIELD(output), 0, 0, NULL, NULL },
     { CMD_CALIBRATE, 'r', "ranges", "FILE", files,
       "with --data: also write the ranges to FILE as JSON; without --data: read them from FILE and "
       "skip the pass over the data",
       NULL, OPTION_TEXT, FIELD(ranges), 0, 0, NULL, NULL },
-    { CMD_CALIBRATE, 0, "external-data", NULL, files,
+    { CMD_CALIBRATE | CMD_TRANSFORM, 0, "external-data", NULL, files,
       "keep initializers in FILE.data instead of in the model (always so above 2 GB)", NULL,
       OPTION_FLAG, FIELD(external_data), 0, 0, NULL, NULL },
+
+    { CMD_TRANSFORM, 'p', "patterns", "GROUP", plans,
+      "which patterns: conversions, fusions, quantized (which includes the fusions that it stands "
+      "on) or all",
+      "conversions and fusions; all with a plan", OPTION_CHOICE, FIELD(patterns), 0, 0,
+      patterns_name, NULL },
+    { CMD_TRANSFORM, 0, "plan-out", "FILE", plans,
+      "write what matches where, and why not, to FILE as JSON, to be edited", NULL, OPTION_TEXT,
+      FIELD(plan_out), 0, 0, NULL, NULL },
+    { CMD_TRANSFORM | CMD_CALIBRATE, 0, "plan", "FILE", plans,
+      "do what the plan in FILE says (written by ed-transform --plan-out)", NULL, OPTION_TEXT,
+      FIELD(plan), 0, 0, NULL, NULL },
+    { CMD_TRANSFORM | CMD_CALIBRATE, 0, "disable", "PATTERN[@NODE]", plans,
+      "do not apply a pattern, or not at the node (the value, for quantization) of that name; may "
+      "be given more than once",
+      NULL, OPTION_LIST, FIELD(disable), 0, 0, NULL, NULL },
+
+    { CMD_TRANSFORM, 0, "verify", NULL, checking,
+      "run the model before and after on the samples of --data, or on random inputs, and print the "
+      "largest difference of each output; nothing is written when one is above the tolerance",
+      NULL, OPTION_FLAG, FIELD(verify), 0, 0, NULL, NULL },
+    { CMD_TRANSFORM, 0, "tolerance", "X", checking,
+      "largest difference that --verify accepts, relative to the output's largest value", "1e-4",
+      OPTION_REAL, FIELD(tolerance), 0, 1, NULL, NULL },
+    { CMD_TRANSFORM, 'd', "data", "FILE", checking,
+      "HDF5 file with the samples for --verify, see ed-dataset(5)", NULL, OPTION_TEXT, FIELD(data),
+      0, 0, NULL, NULL },
 
     { CMD_CALIBRATE, 'm', "method", "METHOD", calibration,
       "how the histogram of a value becomes its range; the methods are listed below", NULL,
@@ -76,12 +128,12 @@ static const option_row option_rows[] = {
     { CMD_CALIBRATE, 0, "bins", "N", calibration, "bins of a histogram, a power of two", "2048",
       OPTION_POWER2, FIELD(bins), 256, 65536, NULL, NULL },
 
-    { CMD_CALIBRATE, 'x', "exclude", "NAME", placement,
+    { CMD_CALIBRATE | CMD_TRANSFORM, 'x', "exclude", "NAME", placement,
       "leave a node, a group or every operator of a type in float; `*' and `?' are wildcards; may "
       "be "
       "given more than once",
       NULL, OPTION_LIST, FIELD(exclude), 0, 0, NULL, NULL },
-    { CMD_CALIBRATE, 0, "rule", "NAME", placement,
+    { CMD_CALIBRATE | CMD_TRANSFORM, 0, "rule", "NAME", placement,
       "switch on a rule of the target; the rules are listed below; may be given more than once",
       NULL, OPTION_LIST, FIELD(rules), 0, 0, NULL, NULL },
     { CMD_CALIBRATE, 0, "weights", "FORM", placement,
@@ -91,15 +143,15 @@ static const option_row option_rows[] = {
     { CMD_CALIBRATE, 0, "weight-method", "METHOD", placement,
       "how the scales of weights are found, per output channel", NULL, OPTION_CHOICE,
       FIELD(weight_method), 0, 0, weight_method_name, NULL },
-    { CMD_CALIBRATE, 0, "target", "NAME", placement,
+    { CMD_CALIBRATE | CMD_TRANSFORM, 0, "target", "NAME", placement,
       "hardware profile that decides what is quantized", "tensorrt", OPTION_TEXT, FIELD(target), 0,
       0, NULL, NULL },
 
-    { ALL, 'b', "batch", "N", samples, "samples that run together", "64", OPTION_INT, FIELD(batch),
-      1, 65536, NULL, NULL },
-    { ALL, 'n', "limit", "N", samples, "use the first N samples only", "all", OPTION_INT,
+    { WITH_DATA, 'b', "batch", "N", samples, "samples that run together", "64", OPTION_INT,
+      FIELD(batch), 1, 65536, NULL, NULL },
+    { WITH_DATA, 'n', "limit", "N", samples, "use the first N samples only", "all", OPTION_INT,
       FIELD(limit), 1, 9007199254740992.0, NULL, NULL },
-    { ALL, 0, "allow-nonfinite", NULL, samples,
+    { CMD_CALIBRATE | CMD_EVAL, 0, "allow-nonfinite", NULL, samples,
       "go on when the data holds NaN or infinity; they are counted and reported", NULL, OPTION_FLAG,
       FIELD(allow_nonfinite), 0, 0, NULL, NULL },
 
@@ -108,6 +160,16 @@ static const option_row option_rows[] = {
     { ALL, 'j', "threads", "N", machine, "threads that compute", "one per core", OPTION_INT,
       FIELD(threads), 1, 1024, NULL, NULL },
 
+    { CMD_INSPECT, 0, "devices", NULL, machine, "list the devices of this build instead", NULL,
+      OPTION_FLAG, FIELD(devices), 0, 0, NULL, NULL },
+    { CMD_RUN, 0, "reference", NULL, machine,
+      "run the plain C reference kernels only, nothing fused", NULL, OPTION_FLAG, FIELD(reference),
+      0, 0, NULL, NULL },
+    { CMD_RUN, 0, "transform", NULL, machine, "apply conversions and fusions first", NULL,
+      OPTION_FLAG, FIELD(transform), 0, 0, NULL, NULL },
+
+    { CMD_RUN, 0, "profile", NULL, messages, "also print the seconds of every step, slowest first",
+      NULL, OPTION_FLAG, FIELD(profile), 0, 0, NULL, NULL },
     { CMD_EVAL, 0, "layers", NULL, messages,
       "also print the SQNR of every group of the second model against the first, worst first", NULL,
       OPTION_FLAG, FIELD(layers), 0, 0, NULL, NULL },
@@ -115,9 +177,19 @@ static const option_row option_rows[] = {
       FIELD(json), 0, 0, NULL, NULL },
     { CMD_CALIBRATE, 'q', "quiet", NULL, messages, "print warnings and errors only, no table", NULL,
       OPTION_FLAG, FIELD(quiet), 0, 0, NULL, NULL },
+    { CMD_TRANSFORM | CMD_RUN, 'q', "quiet", NULL, messages,
+      "print warnings and errors only, no table", NULL, OPTION_FLAG, FIELD(quiet), 0, 0, NULL,
+      NULL },
+    { CMD_INSPECT, 'q', "quiet", NULL, messages, "print the tables only, not what runs where", NULL,
+      OPTION_FLAG, FIELD(quiet), 0, 0, NULL, NULL },
     { CMD_EVAL, 'q', "quiet", NULL, messages, "print the table, warnings and errors only", NULL,
       OPTION_FLAG, FIELD(quiet), 0, 0, NULL, NULL },
-    { ALL, 'v', "verbose", NULL, messages,
+    { CMD_TRANSFORM, 'v', "verbose", NULL, messages,
+      "tell what matched where and why not, and print the transformed graph; twice: more", NULL,
+      OPTION_COUNT, FIELD(verbose), 0, 0, NULL, NULL },
+    { CMD_INSPECT | CMD_RUN, 'v', "verbose", NULL, messages, "tell what is done; twice: more", NULL,
+      OPTION_COUNT, FIELD(verbose), 0, 0, NULL, NULL },
+    { CMD_CALIBRATE | CMD_EVAL, 'v', "verbose", NULL, messages,
       "tell what is done, and print the graph as it is quantized; twice: more", NULL, OPTION_COUNT,
       FIELD(verbose), 0, 0, NULL, NULL },
 };

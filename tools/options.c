@@ -240,4 +240,6 @@ void settings_free(settings *s)
     free(s->operands.items);
     free(s->exclude.items);
     free(s->rules.items);
+    free(s->disable.items);
+    free(s->inputs.items);
 }

@@ -17,17 +17,25 @@ typedef struct text_list {
 
 /* What the user asked for; a zero means that the library's default holds. */
 typedef struct settings {
-    text_list operands, exclude, rules;
+    text_list operands, exclude, rules, disable, inputs;
     const char *output, *data, *ranges, *method, *weights, *weight_method, *target, *device;
-    double percentile, ema;
+    const char *plan, *plan_out, *patterns, *output_dir, *format;
+    double percentile, ema, tolerance;
     int64_t bins, batch, limit, threads, verbose;
     bool external_data, allow_nonfinite, layers, json, quiet;
+    bool verify, devices, profile, reference, transform;
     uint64_t given; /* bit i: row i of the table was on the command line */
 } settings;
 
 enum { OPTION_MAX_ROWS = 64 };
 
-enum { CMD_CALIBRATE = 1 << 0, CMD_EVAL = 1 << 1 };
+enum {
+    CMD_CALIBRATE = 1 << 0,
+    CMD_EVAL = 1 << 1,
+    CMD_TRANSFORM = 1 << 2,
+    CMD_INSPECT = 1 << 3,
+    CMD_RUN = 1 << 4
+};
 
 typedef enum option_type {
     OPTION_FLAG,   /* bool */

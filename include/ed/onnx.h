@@ -42,6 +42,12 @@ typedef struct ed_onnx_write_options {
 ED_API int ed_onnx_write(const ed_graph *graph, const char *path,
                          const ed_onnx_write_options *opts);
 
+/** Read one tensor: a serialized TensorProto (.pb). Release with ed_tensor_free().
+ *  @return ED_OK, ED_ENOTFOUND, ED_EIO, ED_EFORMAT, ED_EUNSUPPORTED (element type), ED_ENOMEM */
+ED_API int ed_onnx_read_tensor(ed_tensor **out, const char *path);
+/** Write one; the file appears whole or not at all. */
+ED_API int ed_onnx_write_tensor(const ed_tensor *tensor, const char *name, const char *path);
+
 ED_END_DECL
 
 #endif

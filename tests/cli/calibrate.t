@@ -5,7 +5,7 @@ $ ed-calibrate tiny.onnx --data data.h5
 > ConvBNReLU_0 * input * [-*, *]  0.*
 > ...
 >
-> groups: 1 ConvBNAddReLU, 2 ConvBNReLU, 1 Linear, 1 AdaptiveAvgPool
+> groups: 1 ConvBNAddReLU, 2 ConvBNReLU, 1 Conv, 1 AdaptiveAvgPool
 > * values and * weights quantized, 48 samples, *.* s
 > wrote tiny_int8.onnx
 - test -s tiny_int8.onnx

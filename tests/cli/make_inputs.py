@@ -84,6 +84,36 @@ def models(folder, rng):
         helper.make_node("Flatten", ["x"], ["logits"], name="flat")], {})
 
 
+def tensors(folder, rng):
+    """Files for ed-run: x as .npy in every form, as TensorProto, and broken ones; a model with two inputs."""
+    x = rng.standard_normal((2, 3, 8, 8)).astype(np.float32)
+    np.save(folder / "x.npy", x)
+    np.save(folder / "fortran.npy", np.asfortranarray(x))
+    np.save(folder / "double.npy", x.astype(np.float64))
+    np.save(folder / "big_endian.npy", x.astype(">f4"))
+    np.save(folder / "complex.npy", x.astype(np.complex64))
+    np.save(folder / "wrong.npy", x[:, :, :7])
+    with open(folder / "x2.npy", "wb") as file:
+        np.lib.format.write_array(file, x, version=(2, 0))
+    whole = (folder / "x.npy").read_bytes()
+    (folder / "cut.npy").write_bytes(whole[:-1])
+    (folder / "head.npy").write_bytes(whole[:40])
+    (folder / "huge.npy").write_bytes(whole.replace(b"(2, 3, 8, 8)", b"(9999999999)"))
+    (folder / "text.npy").write_text("no numbers\n")
+    (folder / "x.pb").write_bytes(numpy_helper.from_array(x, "input").SerializeToString())
+    (folder / "text.pb").write_text("no tensor\n")
+    onnx.save(helper.make_model(helper.make_graph(
+        [helper.make_node("Add", ["a", "b"], ["out/sum"]), helper.make_node("Equal", ["a", "b"], ["same"])],
+        "two",
+        [helper.make_tensor_value_info(n, TensorProto.INT64, ["N"]) for n in "ab"],
+        [helper.make_tensor_value_info("out/sum", TensorProto.INT64, ["N"]),
+         helper.make_tensor_value_info("same", TensorProto.BOOL, ["N"])]),
+        opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "two.onnx")
+    np.save(folder / "a.npy", np.array([1, 2, 3]))
+    np.save(folder / "b.npy", np.array([1, -2, 30]))
+    np.save(folder / "none.npy", np.zeros(0, np.int64))
+
+
 def data(folder, rng):
     pictures = rng.standard_normal((48, 3, 8, 8)).astype(np.float32)
     labels = rng.integers(0, CLASSES, 48)
@@ -126,3 +156,4 @@ if __name__ == "__main__":
     generator = np.random.default_rng(1)
     models(target, generator)
     data(target, generator)
+    tensors(target, generator)

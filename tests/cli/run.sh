@@ -18,17 +18,20 @@ folder=$(mktemp -d)
 trap 'chmod -R u+w "$folder"; rm -rf "$folder"' EXIT
 mkdir "$folder/bin" "$folder/work"
 here=$(dirname "$(realpath "$0")")
+tools='ed-calibrate ed-eval ed-inspect ed-run ed-transform'
 
 if [ -n "$valgrind" ]; then
     command -v valgrind > /dev/null || { echo "skipped: there is no valgrind"; exit 77; }
-    for tool in ed-calibrate ed-eval; do
+    for tool in $tools; do
         printf '#!/bin/sh\nexec valgrind -q --error-exitcode=99 --leak-check=full %s%s\n' \
             "--errors-for-leak-kinds=definite --suppressions=$here/valgrind.supp " \
             "--log-file=$folder/valgrind.%p $bin/$tool \"\$@\"" > "$folder/bin/$tool"
         chmod +x "$folder/bin/$tool"
     done
 else
-    ln -s "$bin/ed-calibrate" "$bin/ed-eval" "$folder/bin/"
+    for tool in $tools; do
+        ln -s "$bin/$tool" "$folder/bin/"
+    done
 fi
 export PATH="$folder/bin:$PATH" SOURCE="$source" COLUMNS=80 OMP_WAIT_POLICY=passive
 export PYTHON="${PYTHON:-python3}" LC_ALL=C.UTF-8 TERM=dumb

@@ -17,7 +17,7 @@ import onnx
 import pytest
 from onnxruntime import quantization
 
-BARS = {"resnet20": (0.10, 31.0), "mobilenetv2": (0.15, 30.0)}  # drop in points, SQNR in dB
+BARS = {"resnet20": (0.10, 31.0), "mobilenetv2": (0.15, 30.0), "vit": (0.20, 22.0)}  # drop in points, SQNR in dB
 BATCH = 500
 
 
@@ -51,14 +51,17 @@ def test_calibrated_model(name, data, test_images, tmp_path):
     tool("ed-calibrate", model_path(name), "--data", data / "cifar10_calib.h5", "-o", out)
     verdict = referee(model_path(name), out, data / "cifar10_test.h5")
     print(name, verdict)
-    convolutions = sum(n.op_type == "Conv" for n in onnx.load(model_path(name)).graph.node)
+    counts, nodes = verdict["counts"], [n.op_type for n in onnx.load(model_path(name)).graph.node]
     assert verdict["violations"] == []
-    assert verdict["counts"]["Conv"] == convolutions and verdict["counts"]["Gemm"] == 1
-    assert not [key for key in verdict["counts"] if key in ("Conv in float", "Gemm in float")]
+    quantized = sum(counts.get(kind, 0) for kind in ("Conv", "Gemm", "MatMul"))
+    assert quantized >= sum(kind in ("Conv", "Gemm", "MatMul") for kind in nodes)
+    assert not [key for key in counts if key in ("Conv in float", "Gemm in float", "MatMul in float",
+                                                 "MatMul of two activations")]
     assert verdict["drop_points"] <= BARS[name][0] and verdict["sqnr_db"] >= BARS[name][1]
 
     x, _ = test_images
-    for path, same, close in ((model_path(name), 1.0, 1e-4), (out, 0.999, None)):
+    exact = 0.999 if name != "vit" else 0.99  # rounding ties cascade through attention
+    for path, same, close in ((model_path(name), 1.0, 1e-4), (out, exact, None)):
         ours = in_batches(lambda part: run_ours(path, part, tmp_path, "-t"), x)
         theirs = in_batches(lambda part: run_onnxruntime(path, part), x)
         agreement = float((ours.argmax(1) == theirs.argmax(1)).mean())

@@ -1,5 +1,5 @@
-"""The convolutional models of the zoo, as two exporters wrote them: same numbers as ONNX Runtime before and
-after conversions and fusions, calibrated, exported, judged by the referee. Run by ctest, or:
+"""The models of the zoo, as two exporters wrote them: same numbers as ONNX Runtime before and after conversions and
+fusions, calibrated, exported, judged by the referee; and attention in 13 forms. Run by ctest, or:
 python test_zoo.py TOOLS ED_RUN_MODEL SHARED_FOLDER [pytest arguments]
 """
 import json
@@ -16,8 +16,11 @@ import onnx
 import pytest
 
 ARCHITECTURES = ["alexnet", "vgg11_bn", "resnet18", "resnet50", "resnext50_32x4d", "squeezenet1_1", "mobilenet_v2",
-                 "mobilenet_v3_large", "mnasnet0_5", "inception_v3", "efficientnet_b0"]
-RESNET50 = {"StemConvBNReLUMaxPool": 1, "ConvBNAddReLU": 16, "ConvBNReLU": 32, "ConvBN": 4}
+                 "mobilenet_v3_large", "mnasnet0_5", "inception_v3", "efficientnet_b0", "shufflenet_v2_x0_5",
+                 "convnext_tiny", "vit_b_32", "swin_t"]
+BATCH_OF_ONE = ["vit_b_32_dynamo", "swin_t_dynamo"]
+RESNET50 = {"StemConvBNReLUMaxPool": 1, "ConvBNAddReLU": 16, "ConvBNReLU": 32, "ConvBN": 4, "AdaptiveAvgPool": 1,
+            "Conv": 1}  # the head, converted
 
 
 @pytest.mark.parametrize("exporter", ["script", "dynamo"])
@@ -26,10 +29,12 @@ def test_model(architecture, exporter, tmp_path):
     sys.path.insert(0, str(SHARED / "zoo"))
     import fill
     name = f"{architecture}_{exporter}"
+    if not (SHARED / "zoo" / f"{name}.onnx.gz").exists():
+        pytest.skip(f"the zoo has no {name}")
     path, quantized = tmp_path / "model.onnx", tmp_path / "int8.onnx"
     onnx.save(fill.fill(SHARED / "zoo" / f"{name}.onnx.gz"), path)
     size = 299 if architecture == "inception_v3" else 224
-    x = np.random.default_rng(1).standard_normal((2, 3, size, size), dtype=np.float32)
+    x = np.random.default_rng(1).standard_normal((1 if name in BATCH_OF_ONE else 2, 3, size, size), dtype=np.float32)
 
     want = run_onnxruntime(path, x)
     plain, fused = relative(run_ours(path, x, tmp_path), want), relative(run_ours(path, x, tmp_path, "-t"), want)
@@ -37,14 +42,37 @@ def test_model(architecture, exporter, tmp_path):
 
     with h5py.File(tmp_path / "calib.h5", "w") as file:
         file["input"] = x
-    report = json.loads(tool("ed-calibrate", path, "--data", tmp_path / "calib.h5", "-o", quantized, "--batch", 2,
+    report = json.loads(tool("ed-calibrate", path, "--data", tmp_path / "calib.h5", "-o", quantized, "--batch", len(x),
                              "--json"))
     verdict = referee(path, quantized)
     assert verdict["violations"] == [], verdict
-    convolutions = sum(n.op_type == "Conv" for n in onnx.load(path, load_external_data=False).graph.node)
-    assert verdict["counts"]["Conv"] == convolutions and "Conv in float" not in verdict["counts"], verdict
+    weighted = sum(n.op_type in ("Conv", "Gemm") for n in onnx.load(path, load_external_data=False).graph.node)
+    counts = verdict["counts"]
+    assert counts.get("Conv", 0) + counts.get("Gemm", 0) + counts.get("MatMul", 0) >= weighted, verdict
+    assert not [key for key in ("Conv in float", "Gemm in float", "MatMul in float") if key in counts], verdict
     ours = relative(run_ours(quantized, x, tmp_path, "-t"), run_onnxruntime(quantized, x))
     print(f"{name}: {plain:.1e} {fused:.1e} fused, quantized {ours:.1e}; {report['groups']}")
     if architecture == "resnet50":
         counts = {kind: report["groups"].get(kind) for kind in RESNET50}
         assert counts == RESNET50
+
+
+def attention_models():
+    return sorted(path.stem for path in (SHARED / "zoo" / "attention").glob("*.onnx"))
+
+
+@pytest.mark.parametrize("name", attention_models())
+def test_attention(name, tmp_path):
+    path, quantized = SHARED / "zoo" / "attention" / f"{name}.onnx", tmp_path / "int8.onnx"
+    with np.load(path.with_suffix(".npz")) as golden:
+        x, y = golden["x"], golden["y"]
+    fused = relative(run_ours(path, x, tmp_path, "-t"), y)
+    assert fused <= 1e-5
+    with h5py.File(tmp_path / "calib.h5", "w") as file:
+        file[onnx.load(path).graph.input[0].name] = x
+    groups = json.loads(tool("ed-calibrate", path, "--data", tmp_path / "calib.h5", "-o", quantized, "--batch", len(x),
+                             "--json"))["groups"]
+    print(f"{name}: {fused:.1e}; {groups}")
+    assert groups["ScaledDotProductAttention"] == 1
+    assert groups["Linear"] == 4  # Q, K, V and the output
+    assert referee(path, quantized)["violations"] == []
