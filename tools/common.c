@@ -93,6 +93,8 @@ static void on_signal(int number)
 void tool_begin(char **argv)
 {
     char self[4096];
+    if (!argv[0])
+        return;
     const char *name = strrchr(argv[0], '/');
     name = name ? name + 1 : argv[0];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);

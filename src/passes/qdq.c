@@ -263,20 +263,24 @@ static int insert_point(ed_graph *g, const ed_placement *p, const ed_qdq_point *
     const char *name = g->values[p->value].name;
     ed_id ids[3] = { p->value, ED_NONE, ED_NONE }, out = ED_NONE, node;
     ed_tensor *scale, *zero;
-    char stem[512];
+    const char *stem;
     ED_FAIL_IF(!p->n_scales, ED_EINVAL, "the value '%s' has no scale yet; calibrate first", name);
     ed_shape shape = info->axis < 0 ? ED_SHAPE_SCALAR : ED_SHAPE((int64_t)p->n_scales);
+    if (!(stem = ed_arena_printf(g->arena, "%s_scale", name)))
+        return ED_ENOMEM;
     ED_TRY(ed_tensor_from(&scale, ED_F32, &shape, p->scales));
-    snprintf(stem, sizeof stem, "%s_scale", name);
     ED_TRY(ed_graph_add_constant_take(g, &ids[1], stem, scale));
+    if (!(stem = ed_arena_printf(g->arena, "%s_zero_point", name)))
+        return ED_ENOMEM;
     ED_TRY(ed_tensor_new(&zero, ED_I32, &shape));
-    snprintf(stem, sizeof stem, "%s_zero_point", name);
     ED_TRY(ed_graph_add_constant_take(g, &ids[2], stem, zero));
-    snprintf(stem, sizeof stem, "%s_DequantizeLinear", name);
+    if (!(stem = ed_arena_printf(g->arena, "%s_DequantizeLinear", name)))
+        return ED_ENOMEM;
     ED_TRY(ed_graph_add_fresh_value(g, &out, stem));
     g->values[out].dtype = g->values[p->value].dtype;
     g->values[out].shape = g->values[p->value].shape;
-    snprintf(stem, sizeof stem, "%s_FakeQuantize", g->values[p->value].name);
+    if (!(stem = ed_arena_printf(g->arena, "%s_FakeQuantize", g->values[p->value].name)))
+        return ED_ENOMEM;
     ED_TRY(ed_graph_add_node(g, &node, "FakeQuantize", stem, ids, 3, &out, 1));
     g->nodes[node].domain = "ed";
     const struct {
