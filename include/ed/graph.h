@@ -32,6 +32,10 @@ ED_API size_t ed_graph_input_count(const ed_graph *graph);
 ED_API ed_value_info ed_graph_input(const ed_graph *graph, size_t i);
 ED_API size_t ed_graph_output_count(const ed_graph *graph);
 ED_API ed_value_info ed_graph_output(const ed_graph *graph, size_t i);
+/** ed_shape_format() with the names of the graph's symbols: "[N, 3, 32, 32]". `size` is at least 1;
+ * what is too long is cut. */
+ED_API const char *ed_graph_shape_format(char *buf, size_t size, const ed_graph *graph,
+                                         const ed_shape *shape);
 /** Number of (live) nodes; with an op_type, of nodes of that type. */
 ED_API size_t ed_graph_node_count(const ed_graph *graph, const char *op_type);
 

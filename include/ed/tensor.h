@@ -65,8 +65,8 @@ ED_API bool ed_shape_known(const ed_shape *shape);
 ED_API bool ed_shape_equal(const ed_shape *a, const ed_shape *b);
 /** Number of elements: @return ED_OK, ED_ESHAPE (not known, negative, or does not fit 2^48). */
 ED_API int ed_shape_numel(int64_t *out, const ed_shape *shape);
-/** "[N, 3, 32, 32]" into buf (always terminated), unknown as "?", symbol k as "s<k>"; returns buf.
- */
+/** "[8, 3, 32, 32]" into buf (always terminated), unknown as "?", symbol k as "s<k>" (its name is
+ * the graph's: ed_graph_shape_format()); returns buf. */
 ED_API const char *ed_shape_format(char *buf, size_t size, const ed_shape *shape);
 
 /** A dense array in row-major order. */

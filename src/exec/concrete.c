@@ -20,7 +20,7 @@ static int set_inputs(ed_exec *x, const ed_shape *shapes)
         const ed_value *v = &g->values[g->inputs[i]];
         char given[128], declared[128];
         ed_shape_format(given, sizeof given, &shapes[i]);
-        ed_shape_format(declared, sizeof declared, &v->shape);
+        ed_graph_shape_format(declared, sizeof declared, g, &v->shape);
         bool fits = v->shape.rank < 0 || v->shape.rank == shapes[i].rank;
         for (int d = 0; fits && d < v->shape.rank; d++)
             fits = v->shape.dim[d] < 0 || v->shape.dim[d] == shapes[i].dim[d];

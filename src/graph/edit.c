@@ -43,6 +43,10 @@ static int swap_names(ed_graph *g, ed_id a, ed_id b)
 
 int ed_graph_replace_value(ed_graph *g, ed_id from, ed_id to)
 {
+    bool fixed = g->values[to].is_input || g->values[to].is_output || g->values[to].constant;
+    ED_FAIL_IF(g->values[from].is_output && fixed, ED_EUNSUPPORTED,
+               "the output '%s' cannot be replaced by '%s', which has a fixed name",
+               g->values[from].name, g->values[to].name);
     while (g->values[from].use_count) {
         ed_id node = g->values[from].uses[0];
         for (uint32_t i = 0; i < g->nodes[node].n_in; i++)
@@ -51,10 +55,6 @@ int ed_graph_replace_value(ed_graph *g, ed_id from, ed_id to)
     }
     if (!g->values[from].is_output)
         return ED_OK;
-    ED_FAIL_IF(g->values[to].is_input || g->values[to].is_output || g->values[to].constant,
-               ED_EUNSUPPORTED,
-               "the output '%s' cannot be replaced by '%s', which has a fixed name",
-               g->values[from].name, g->values[to].name);
     for (size_t i = 0; i < g->n_outputs; i++)
         if (g->outputs[i] == from)
             g->outputs[i] = to;

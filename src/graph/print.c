@@ -43,11 +43,9 @@ static void print_name(const char *name, FILE *f)
         print_quoted(name, strlen(name), f);
 }
 
-static void print_type(const ed_graph *g, ed_dtype dtype, const ed_shape *shape, FILE *f)
+/* The rank is known. */
+static void print_shape(const ed_graph *g, const ed_shape *shape, FILE *f)
 {
-    fputs(ed_dtype_brief(dtype), f);
-    if (shape->rank < 0)
-        return;
     fputc('[', f);
     for (int i = 0; i < shape->rank; i++) {
         int64_t d = shape->dim[i];
@@ -61,6 +59,24 @@ static void print_type(const ed_graph *g, ed_dtype dtype, const ed_shape *shape,
             print_name(g->symbols[-2 - d], f);
     }
     fputc(']', f);
+}
+
+static void print_type(const ed_graph *g, ed_dtype dtype, const ed_shape *shape, FILE *f)
+{
+    fputs(ed_dtype_brief(dtype), f);
+    if (shape->rank >= 0)
+        print_shape(g, shape, f);
+}
+
+const char *ed_graph_shape_format(char *buf, size_t size, const ed_graph *g, const ed_shape *shape)
+{
+    FILE *f = shape->rank < 0 ? NULL : fmemopen(buf, size, "w");
+    if (!f)
+        return ed_shape_format(buf, size, shape);
+    print_shape(g, shape, f);
+    fclose(f);
+    buf[size - 1] = 0; /* what is too long is cut */
+    return buf;
 }
 
 static void print_number(double x, FILE *f)

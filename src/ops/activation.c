@@ -140,6 +140,8 @@ void ed_clip_bounds(float *lo, float *hi, const ed_activation_params *p, const e
 static int clip_forward(const ed_call *c)
 {
     ed_activation_params bounds = { 0 };
+    if (c->in[0]->dtype != ED_F32)
+        return ed_clip_integers(c);
     ed_clip_bounds(&bounds.min, &bounds.max, c->params, c->n_in > 1 ? c->in[1] : NULL,
                    c->n_in > 2 ? c->in[2] : NULL);
     return map_all(c, map_clip, &bounds);
@@ -187,9 +189,17 @@ static int infer_activation(ed_infer *ctx)
     return ed_infer_same_as_input(ctx);
 }
 
+enum {
+    CLIP_DTYPES = 1u << ED_F32 | 1u << ED_I8 | 1u << ED_U8 | 1u << ED_I16 | 1u << ED_U16 |
+                  1u << ED_I32 | 1u << ED_U32 | 1u << ED_I64 | 1u << ED_U64
+};
+
 static int infer_clip(ed_infer *ctx)
 {
-    ED_TRY(infer_activation(ctx));
+    ED_TRY(ed_infer_dtypes(ctx, 0, CLIP_DTYPES));
+    for (uint32_t i = 1; i < ctx->n_in; i++)
+        ED_TRY(ed_infer_dtypes(ctx, i, 1u << ctx->in[0].dtype));
+    ED_TRY(ed_infer_same_as_input(ctx));
     for (uint32_t i = 1; i < ctx->n_in; i++) {
         const ed_shape *s = &ctx->in[i].shape;
         char text[128];

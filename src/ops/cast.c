@@ -156,6 +156,14 @@ static int infer_cast(ed_infer *ctx)
     return ED_OK;
 }
 
+static int infer_cast_like(ed_infer *ctx)
+{
+    ED_TRY(ed_infer_dtypes(ctx, 0, ED_DTYPES_STORED));
+    ED_TRY(ed_infer_dtypes(ctx, 1, ED_DTYPES_STORED));
+    ctx->out[0] = (ed_type){ .dtype = ctx->in[1].dtype, .shape = ctx->in[0].shape };
+    return ED_OK;
+}
+
 static const ed_attr_spec cast_attrs[] = {
     { "to", ED_KIND_I64, offsetof(cast_params, to), 0, NULL, true },
     { 0 },
@@ -169,6 +177,11 @@ const ed_op ed_ops_cast[] = {
       .attrs = cast_attrs,
       .params_size = sizeof(cast_params),
       .infer = infer_cast,
+      .forward = { ED_REFERENCE(cast_forward) } },
+    { .type = "CastLike", /* to the type of input 1 */
+      .opset = { 15, 0 },
+      .arity = { 2, 2, 1 },
+      .infer = infer_cast_like,
       .forward = { ED_REFERENCE(cast_forward) } },
     { 0 },
 };

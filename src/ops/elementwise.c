@@ -3,9 +3,10 @@
  * with these; sums and products wrap around, division by 0 is an error).
  *
  * Add, Sub, Mul, Div (ONNX opset 7, 13, 14)  Div of integers truncates towards zero
- * Mod (10, 13)           fmod 0, integers: the remainder has the divisor's sign
+ * Mod (10, 13)           fmod 0: the remainder has the divisor's sign
  *                        fmod 1: the dividend's sign, as in C
  * Min, Max (6, 8 to 13)  of any number of tensors; NaN wins
+ * Sum (6, 8, 13)         of any number of tensors
  * PRelu (7, 9, 16)       y = x < 0 ? slope x : x, where slope broadcasts to x
  */
 #include "ops/broadcast.h"
@@ -34,6 +35,15 @@
 #define MAX_FLOAT(a, b) ((a) > (b) || isnan(a) ? (a) : (b))
 #define PRELU(x, slope) ((x) < 0.0f ? (slope) * (x) : (x))
 
+/* Of the divisor's sign, zeros too. */
+static float mod_float(float a, float b)
+{
+    float r = fmodf(a, b);
+    if (r == 0.0f)
+        return copysignf(0.0f, b);
+    return (r < 0.0f) != (b < 0.0f) ? r + b : r;
+}
+
 #define DEFINE_RUNS(name, FLOAT, SIGNED, UNSIGNED)                                                 \
     ED_DEFINE_RUN(name##_f32, float, float, float, FLOAT)                                          \
     ED_DEFINE_INTEGER_RUNS(name, ED_TO_SAME, SIGNED, UNSIGNED)                                     \
@@ -48,7 +58,8 @@ DEFINE_RUNS(min, MIN_FLOAT, MIN, MIN)
 DEFINE_RUNS(max, MAX_FLOAT, MAX, MAX)
 
 ED_DEFINE_INTEGER_RUNS(mod, ED_TO_SAME, MOD_INT, REMAINDER_UINT)
-static const ed_run_fn mod_runs[ED_DTYPE_COUNT] = { ED_INTEGER_RUNS(mod) };
+ED_DEFINE_RUN(mod_f32, float, float, float, mod_float)
+static const ed_run_fn mod_runs[ED_DTYPE_COUNT] = { [ED_F32] = mod_f32, ED_INTEGER_RUNS(mod) };
 
 ED_DEFINE_RUN(prelu_f32, float, float, float, PRELU)
 
@@ -111,6 +122,22 @@ static int max_forward(const ed_call *c)
     return accumulate(c, max_runs);
 }
 
+static int sum_forward(const ed_call *c)
+{
+    return accumulate(c, add_runs);
+}
+
+int ed_clip_integers(const ed_call *c)
+{
+    ed_tensor *y = c->out[0];
+    ed_broadcast_copy(y, c->in[0]);
+    for (uint32_t i = 1; i < c->n_in; i++)
+        if (c->in[i] && c->in[i]->numel)
+            ed_broadcast((i == 1 ? max_runs : min_runs)[y->dtype], y,
+                         (const ed_tensor *[]){ y, c->in[i] }, 2);
+    return ED_OK;
+}
+
 static int prelu_forward(const ed_call *c)
 {
     ed_broadcast(prelu_f32, c->out[0], c->in, 2);
@@ -123,16 +150,6 @@ static int infer_arithmetic(ed_infer *ctx)
     for (uint32_t i = 0; i < ctx->n_in; i++)
         ED_TRY(ed_infer_dtypes(ctx, i, ed_run_dtypes(add_runs)));
     return ed_infer_broadcast(ctx);
-}
-
-static int infer_mod(ed_infer *ctx)
-{
-    const mod_params *p = ctx->params;
-    if (ctx->in[0].dtype == ED_F32 && !p->fmod)
-        return ed_infer_fail(
-            ctx, ED_EFORMAT,
-            "fmod is 0 for float32, for which ONNX wants 1; export it with fmod=1");
-    return infer_arithmetic(ctx);
 }
 
 static int infer_any_number(ed_infer *ctx)
@@ -200,8 +217,14 @@ const ed_op ed_ops_elementwise[] = {
       .traits = ED_OP_ELEMENTWISE,
       .attrs = mod_attrs,
       .params_size = sizeof(mod_params),
-      .infer = infer_mod,
+      .infer = infer_arithmetic,
       .forward = { ED_REFERENCE(mod_forward) } },
+    { .type = "Sum",
+      .opset = { 6, 0 },
+      .arity = { 1, ED_ARITY_ANY, 1 },
+      .traits = ED_OP_ELEMENTWISE,
+      .infer = infer_any_number,
+      .forward = { ED_REFERENCE(sum_forward) } },
     { .type = "Min",
       .opset = { 6, 0 },
       .arity = { 1, ED_ARITY_ANY, 1 },

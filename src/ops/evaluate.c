@@ -29,6 +29,30 @@ static int prepare(evaluation *e, const ed_op *op, const ed_graph *g, const ed_n
     return ed_op_infer_inputs(op, g, node, e->params, e->in, in, e->out);
 }
 
+int ed_op_evaluated_bytes(size_t *bytes, const ed_graph *g, const ed_node *node,
+                          const ed_tensor *const *in)
+{
+    int rc = ED_OK;
+    evaluation e = { 0 };
+    const ed_op *op = NULL;
+
+    *bytes = 0;
+    ED_TRY(ed_op_find(&op, g, node));
+    ED_GOTO(prepare(&e, op, g, node, in));
+    for (uint32_t i = 0; i < node->n_out; i++) {
+        ed_tensor view;
+        if (node->out[i] == ED_NONE || !ed_shape_known(&e.out[i].shape) ||
+            e.out[i].dtype == ED_DTYPE_NONE)
+            continue; /* ed_op_evaluate() names it */
+        if (ed_tensor_view(&view, e.out[i].dtype, &e.out[i].shape, NULL) != ED_OK ||
+            !ed_add_size(*bytes, view.nbytes, bytes))
+            *bytes = SIZE_MAX;
+    }
+done:
+    release(&e);
+    return rc;
+}
+
 int ed_op_evaluate(const ed_graph *g, const ed_node *node, const ed_tensor *const *in,
                    ed_tensor **outs)
 {

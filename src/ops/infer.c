@@ -202,6 +202,16 @@ static int check_arity(const ed_op *op, const ed_graph *g, const ed_node *node)
     return ED_OK;
 }
 
+/* More elements than a tensor can have, whatever the sizes that are not known yet. */
+static bool is_absurd(const ed_shape *shape)
+{
+    ed_shape sizes = *shape;
+    int64_t numel;
+    for (int i = 0; i < sizes.rank; i++)
+        sizes.dim[i] = sizes.dim[i] < 0 ? 1 : sizes.dim[i];
+    return sizes.rank >= 0 && ed_shape_numel(&numel, &sizes) != ED_OK;
+}
+
 int ed_op_infer_inputs(const ed_op *op, const ed_graph *g, const ed_node *node, const void *params,
                        const ed_type *in, const ed_tensor *const *constant, ed_type *out)
 {
@@ -212,8 +222,7 @@ int ed_op_infer_inputs(const ed_op *op, const ed_graph *g, const ed_node *node, 
     ED_TRY(op->infer(&ctx));
 
     for (uint32_t i = 0; i < node->n_out; i++) {
-        int64_t numel = 0;
-        if (ed_shape_known(&out[i].shape) && ed_shape_numel(&numel, &out[i].shape) != ED_OK) {
+        if (is_absurd(&out[i].shape)) {
             char text[160];
             return ed_node_fail(g, node, ED_ESHAPE,
                                 "its output %u would have the shape %s, which is too large", i,

@@ -173,6 +173,9 @@ int ed_op_infer_inputs(const ed_op *op, const ed_graph *g, const ed_node *node, 
 int ed_graph_infer(ed_graph *g);
 /* The reference kernel of a row; every row has one. */
 const ed_kernel *ed_op_reference(const ed_op *op);
+/* How many bytes the outputs of ed_op_evaluate() will have; SIZE_MAX when a size_t is too small. */
+int ed_op_evaluated_bytes(size_t *bytes, const ed_graph *g, const ed_node *node,
+                          const ed_tensor *const *in);
 /* Run a node on constants with its reference kernel; outs[n_out] are the caller's. ED_EUNSUPPORTED
  * when a shape stays unknown. */
 int ed_op_evaluate(const ed_graph *g, const ed_node *node, const ed_tensor *const *in,
@@ -250,6 +253,9 @@ typedef struct ed_activation_params { /* Relu, LeakyRelu, Clip, HardSigmoid, ...
 /* Bounds of a Clip of any opset; the tensors are inputs 1 and 2, NULL when omitted. */
 void ed_clip_bounds(float *lo, float *hi, const ed_activation_params *p, const ed_tensor *min,
                     const ed_tensor *max);
+
+/* Clip of integers, whose bounds are inputs. */
+int ed_clip_integers(const ed_call *call);
 
 typedef struct ed_softmax_params {
     int64_t axis; /* as written: may be negative */

@@ -10,6 +10,17 @@ static bool same(const ed_operator_info *info, const ed_node *node)
     return strcmp(info->type, node->op_type) == 0 && strcmp(info->domain, node->domain) == 0;
 }
 
+/* What to call a node in a listing: its name, or its first output's, or "". */
+static const char *name_of(const ed_graph *graph, const ed_node *node)
+{
+    uint32_t i = 0;
+    if (node->name[0])
+        return node->name;
+    while (i < node->n_out && node->out[i] == ED_NONE)
+        i++;
+    return i < node->n_out ? graph->values[node->out[i]].name : "";
+}
+
 static int by_count(const void *pa, const void *pb)
 {
     const ed_operator_info *a = pa, *b = pb;
@@ -39,8 +50,7 @@ int ed_graph_operators(ed_operator_info **out, size_t *count, const ed_graph *gr
                 .type = node->op_type,
                 .domain = node->domain,
                 .opset = ed_graph_opset(graph, node->domain),
-                .first =
-                    node->name[0] || !node->n_out ? node->name : graph->values[node->out[0]].name,
+                .first = name_of(graph, node),
                 .runs = ed_op_find(&op, graph, node) == ED_OK,
             };
         }

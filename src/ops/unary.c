@@ -2,6 +2,8 @@
  * Functions of one number: y[i] = f(x[i]), float32; Neg and Abs on integers too.
  *
  * Abs, Neg, Ceil, Exp, Floor, Log, Reciprocal (1 / x), Sqrt (ONNX opset 6, 13), Erf (9, 13)
+ * Sin, Cos, Tan and their inverses (7, 22), the hyperbolic ones (9, 22)
+ * Round (11, 22) half to even, Sign (9, 13)
  * Gelu (20)   approximate "none"  y = x / 2 (1 + erf(x / sqrt 2))
  *             approximate "tanh"  y = x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
  */
@@ -28,6 +30,7 @@ typedef void (*map_fn)(void *y, const void *x, int64_t n);
 #define ABS_INT(x)      ((x) < 0 ? 0 - (uint64_t)(x) : (uint64_t)(x))
 #define SAME(x)         (x)
 #define RECIPROCAL(x)   (1.0f / (x))
+#define SIGN(x)         ((x) > 0.0f ? 1.0f : (x) < 0.0f ? -1.0f : (x)) /* zeros and NaN stay */
 /* erfc keeps the digits of large negative numbers. */
 #define GELU(x)      (0.5 * (double)(x)*erfc(-(double)(x)*M_SQRT1_2))
 #define GELU_TANH(x) gelu_tanh((double)(x))
@@ -59,6 +62,19 @@ DEFINE_MAP(floor_f32, float, floorf)
 DEFINE_MAP(log_f32, float, logf)
 DEFINE_MAP(reciprocal_f32, float, RECIPROCAL)
 DEFINE_MAP(sqrt_f32, float, sqrtf)
+DEFINE_MAP(acos_f32, float, acosf)
+DEFINE_MAP(acosh_f32, float, acoshf)
+DEFINE_MAP(asin_f32, float, asinf)
+DEFINE_MAP(asinh_f32, float, asinhf)
+DEFINE_MAP(atan_f32, float, atanf)
+DEFINE_MAP(atanh_f32, float, atanhf)
+DEFINE_MAP(cos_f32, float, cosf)
+DEFINE_MAP(cosh_f32, float, coshf)
+DEFINE_MAP(sin_f32, float, sinf)
+DEFINE_MAP(sinh_f32, float, sinhf)
+DEFINE_MAP(tan_f32, float, tanf)
+DEFINE_MAP(round_f32, float, rintf)
+DEFINE_MAP(sign_f32, float, SIGN)
 DEFINE_MAP(gelu_f32, float, GELU)
 DEFINE_MAP(gelu_tanh_f32, float, GELU_TANH)
 
@@ -123,6 +139,19 @@ DEFINE_FORWARD(floor)
 DEFINE_FORWARD(log)
 DEFINE_FORWARD(reciprocal)
 DEFINE_FORWARD(sqrt)
+DEFINE_FORWARD(acos)
+DEFINE_FORWARD(acosh)
+DEFINE_FORWARD(asin)
+DEFINE_FORWARD(asinh)
+DEFINE_FORWARD(atan)
+DEFINE_FORWARD(atanh)
+DEFINE_FORWARD(cos)
+DEFINE_FORWARD(cosh)
+DEFINE_FORWARD(sin)
+DEFINE_FORWARD(sinh)
+DEFINE_FORWARD(tan)
+DEFINE_FORWARD(round)
+DEFINE_FORWARD(sign)
 
 /* ---- inference ---- */
 static int infer_f32(ed_infer *ctx)
@@ -175,6 +204,19 @@ const ed_op ed_ops_unary[] = {
     ROW("Log", 6, infer_f32, ED_REFERENCE(log_forward)),
     ROW("Reciprocal", 6, infer_f32, ED_REFERENCE(reciprocal_forward)),
     ROW("Sqrt", 6, infer_f32, ED_FAST_ROW(ed_vector_unary), ED_REFERENCE(sqrt_forward)),
+    ROW("Acos", 7, infer_f32, ED_REFERENCE(acos_forward)),
+    ROW("Acosh", 9, infer_f32, ED_REFERENCE(acosh_forward)),
+    ROW("Asin", 7, infer_f32, ED_REFERENCE(asin_forward)),
+    ROW("Asinh", 9, infer_f32, ED_REFERENCE(asinh_forward)),
+    ROW("Atan", 7, infer_f32, ED_REFERENCE(atan_forward)),
+    ROW("Atanh", 9, infer_f32, ED_REFERENCE(atanh_forward)),
+    ROW("Cos", 7, infer_f32, ED_REFERENCE(cos_forward)),
+    ROW("Cosh", 9, infer_f32, ED_REFERENCE(cosh_forward)),
+    ROW("Sin", 7, infer_f32, ED_REFERENCE(sin_forward)),
+    ROW("Sinh", 9, infer_f32, ED_REFERENCE(sinh_forward)),
+    ROW("Tan", 7, infer_f32, ED_REFERENCE(tan_forward)),
+    ROW("Round", 11, infer_f32, ED_REFERENCE(round_forward)),
+    ROW("Sign", 9, infer_f32, ED_REFERENCE(sign_forward)),
     { .type = "Gelu",
       .opset = { 20, 0 },
       .arity = { 1, 1, 1 },

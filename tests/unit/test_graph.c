@@ -267,9 +267,29 @@ static void test_failing_allocations(void **state)
     }
 }
 
+static void test_shapes_with_names(void **state)
+{
+    (void)state;
+    ed_graph *g;
+    char text[64], tiny[6];
+    if (ed_graph_parse(&g, "graph g opset 17\ninput x: f32[\"my batch\", 3, ?, N]\ny = Relu(x)\n"
+                           "output y\n") != ED_OK)
+        fail_msg("%s", ed_error_last());
+    ed_value_info x = ed_graph_input(g, 0);
+    assert_string_equal(ed_graph_shape_format(text, sizeof text, g, &x.shape),
+                        "[\"my batch\", 3, ?, N]");
+    assert_string_equal(ed_graph_shape_format(text, sizeof text, g, &ED_SHAPE_SCALAR), "[]");
+    assert_string_equal(ed_graph_shape_format(text, sizeof text, g, &ED_SHAPE_UNKNOWN), "[...]");
+    assert_string_equal(ed_graph_shape_format(tiny, sizeof tiny, g, &ED_SHAPE(12, 34, 56)),
+                        "[12, ");
+    assert_string_equal(ed_graph_shape_format(tiny, 1, g, &ED_SHAPE(12)), "");
+    ed_graph_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shapes_with_names),
         cmocka_unit_test(test_text_round_trip),
         cmocka_unit_test(test_text_errors),
         cmocka_unit_test(test_random_constants),
