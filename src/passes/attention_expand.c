@@ -109,9 +109,11 @@ const char *ed_ms_attention_reject(const ed_graph *g, const ed_match *m)
         return reason;
     if (has_input(node, 3) || has_input(node, 4) || ed_node_attr(node, "qkv_hidden_sizes"))
         return "it has a padding mask, past keys, or heads of several sizes";
-    if (!w || w->dtype != ED_F32 || w->shape.rank != 2 || w->shape.dim[1] % (3 * heads) ||
-        (b && b->numel != w->shape.dim[1]))
+    if (!w || w->dtype != ED_F32 || w->shape.rank != 2 || w->shape.dim[1] < 1 ||
+        w->shape.dim[1] % 3 || w->shape.dim[1] / 3 % heads)
         return "its weight is no float32 matrix of three projections";
+    if (b && b->numel != w->shape.dim[1])
+        return "its bias does not fit its weight";
     return NULL;
 }
 
@@ -176,7 +178,8 @@ const char *ed_ms_multi_head_reject(const ed_graph *g, const ed_match *m)
             return "query, key and value are not three tensors [N, S, H D]";
     int64_t sizes = 0;
     for (uint32_t i = 0; i < 3; i++)
-        sizes += g->values[node->in[i]].shape.dim[2];
+        if (__builtin_add_overflow(sizes, g->values[node->in[i]].shape.dim[2], &sizes))
+            return "query, key and value are too large";
     return b && b->numel != sizes ? "its bias does not fit query, key and value" : NULL;
 }
 

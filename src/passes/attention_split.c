@@ -74,6 +74,8 @@ static bool add_slice(packed *p, const ed_graph *g, const ed_node *node, int ran
     *axis += *axis < 0 ? rank : 0;
     begin += begin < 0 ? size : 0;
     end = end < 0 ? end + size : end > size ? size : end;
+    if (begin < 0 || end < begin)
+        return false;
     return add_part(p, (ed_id)(node - g->nodes), node->out[0], begin, end - begin, false);
 }
 
@@ -95,7 +97,8 @@ static bool add_split(packed *p, const ed_graph *g, const ed_node *node, int axi
         if (!y || axis >= y->rank ||
             !add_part(p, (ed_id)(node - g->nodes), node->out[i], begin, y->dim[axis], false))
             return false;
-        begin += y->dim[axis];
+        if (__builtin_add_overflow(begin, y->dim[axis], &begin))
+            return false;
     }
     return true;
 }
@@ -117,16 +120,18 @@ static bool find_parts(packed *p, const ed_graph *g, ed_id e)
             return false;
         *axis = (int)at;
         size = v->shape.dim[at];
+        if (size < 2)
+            return false;
         bool good = slice                        ? add_slice(p, g, node, rank, size, &at)
                     : ed_node_is(node, "Gather") ? add_gather(p, g, node, size)
                     : ed_node_is(node, "Split")  ? add_split(p, g, node, *axis)
                                                  : false;
-        if (!good || size < 2)
+        if (!good)
             return false;
         p->items = size;
     }
     for (int i = 0; i < p->n_parts; i++)
-        if (p->parts[i].begin + p->parts[i].length > p->items ||
+        if (p->parts[i].begin > p->items || p->parts[i].length > p->items - p->parts[i].begin ||
             g->values[p->parts[i].out].is_output)
             return false;
     return p->n_parts >= 2;
@@ -157,7 +162,8 @@ static int axis_before(packed *p, const ed_graph *g, const ed_node *node, int ax
     const ed_shape *y = &g->values[node->out[0]].shape;
     int64_t product = 1;
     int first = y->rank;
-    while (first > 0 && product < p->linear.channels && y->dim[first - 1] > 0)
+    while (first > 0 && product < p->linear.channels && y->dim[first - 1] > 0 &&
+           y->dim[first - 1] <= p->linear.channels / product)
         product *= y->dim[--first];
     if (product != p->linear.channels || axis < first || p->inner)
         return -1;
@@ -211,7 +217,7 @@ static bool find_packed(packed *p, const ed_graph *g, const ed_match *m)
     for (int i = 0; i < p->n_parts; i++)
         attention = attention || leads_to_attention(g, p->parts[i].out);
     return attention && p->axis[0] == g->values[p->linear.out].shape.rank - 1 &&
-           p->linear.channels % (p->inner * p->items) == 0;
+           p->linear.channels / p->inner % p->items == 0;
 }
 
 bool ed_packed_projection_fits(const ed_graph *g, const ed_match *m)

@@ -118,7 +118,7 @@ bool ed_transpose_perm(const ed_graph *g, const ed_node *node, int64_t *perm, in
 {
     const ed_attr *a = ed_node_attr(node, "perm");
     *rank = a ? (int)a->count : g->values[node->in[0]].shape.rank;
-    if (*rank < 0 || *rank > ED_MAX_RANK)
+    if (*rank < 0 || *rank > ED_MAX_RANK || (a && a->type != ED_ATTR_INTS))
         return false;
     for (int i = 0; i < *rank; i++) {
         perm[i] = a ? a->ints[i] : *rank - 1 - i;
@@ -135,7 +135,7 @@ bool ed_squeeze_axes(const ed_graph *g, const ed_node *node, int64_t *axes, int 
     bool squeeze = ed_node_is(node, "Squeeze");
     int64_t count = a ? (int64_t)a->count : t ? t->numel : -1;
     int rank = g->values[node->in[0]].shape.rank;
-    if (rank < 0 || count < 0 || count > ED_MAX_RANK)
+    if (rank < 0 || count < 0 || count > ED_MAX_RANK || (a && a->type != ED_ATTR_INTS))
         return false;
     rank += squeeze ? 0 : (int)count;
     *n = (int)count;

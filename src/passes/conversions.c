@@ -58,8 +58,7 @@ static bool channel_axis(const ed_graph *g, const ed_node *node, int *axis, int6
     if (w->rank < 2)
         return false;
     *axis = transposed || (gemm && !(trans_b && trans_b->i)) ? 1 : 0;
-    *channels = w->dim[*axis] * (transposed && group ? group->i : 1);
-    return *channels > 0;
+    return ed_mul_i64(w->dim[*axis], transposed && group ? group->i : 1, channels) && *channels > 0;
 }
 
 static bool is_f32_vector(const ed_tensor *t, int64_t n)
@@ -114,7 +113,8 @@ static int64_t product(const ed_shape *shape, int begin, int end)
 {
     int64_t n = 1;
     for (int i = begin; i < end; i++)
-        n *= shape->dim[i];
+        if (!ed_mul_i64(n, shape->dim[i], &n))
+            return 0; /* of an empty tensor: there is nothing to fold into */
     return n;
 }
 
@@ -242,6 +242,23 @@ const ed_pattern ed_conversions[] = {
     { 0 },
 };
 
+/* Rewrite one match. A rewrite that refuses has changed nothing: the match is skipped, and the
+ * listener hears why. One that fails after it edited is a defect of the row, and ends the sweep. */
+static int rewrite(ed_graph *g, const ed_match *m, const ed_convert_listener *listener,
+                   size_t *applied)
+{
+    size_t n_nodes = g->n_nodes, n_values = g->n_values;
+    int rc = m->pattern->rewrite(g, m);
+    bool edited = g->n_nodes != n_nodes || g->n_values != n_values;
+    for (uint32_t i = 0; i < m->n_nodes; i++)
+        edited = edited || g->nodes[m->nodes[i]].dead;
+    *applied += rc == ED_OK;
+    if (rc == ED_OK || rc == ED_ENOMEM || edited)
+        return rc;
+    const char *reason = ed_error_last();
+    return listener ? listener->matched(listener->ctx, g, m, &reason) : ED_OK;
+}
+
 /* One sweep of one row over the graph; *applied is increased. */
 static int sweep(ed_graph *g, const ed_pattern *pattern, const ed_convert_listener *listener,
                  size_t *applied)
@@ -258,8 +275,7 @@ static int sweep(ed_graph *g, const ed_pattern *pattern, const ed_convert_listen
         rc = listener ? listener->matched(listener->ctx, g, &m, &reason) : ED_OK;
         if (reason || rc != ED_OK)
             continue;
-        rc = pattern->rewrite(g, &m);
-        *applied += rc == ED_OK;
+        rc = rewrite(g, &m, listener, applied);
 #ifndef NDEBUG
         if (rc == ED_OK)
             rc = ed_graph_verify(g);
@@ -269,13 +285,13 @@ static int sweep(ed_graph *g, const ed_pattern *pattern, const ed_convert_listen
     return rc == ED_OK ? ed_graph_verify(g) : rc;
 }
 
-int ed_convert(ed_graph *g, const ed_convert_listener *listener)
+int ed_convert(ed_graph *g, const ed_pattern *rows, const ed_convert_listener *listener)
 {
-    size_t applied = 0;
+    size_t applied = 0, limit = ed_fold_limit(g);
     do {
-        ED_TRY(ed_fold_constants(g, &applied));
+        ED_TRY(ed_fold_constants(g, limit, &applied));
         ED_TRY(ed_fold_shapes(g));
-        for (const ed_pattern *p = ed_conversions; p->name; p++)
+        for (const ed_pattern *p = rows; p->name; p++)
             ED_TRY(sweep(g, p, listener, &applied));
     } while (applied);
     return ed_graph_remove_unused(g);

@@ -33,7 +33,7 @@ static bool is_last_axis_mean(const ed_graph *g, const ed_node *mean)
     const ed_attr *a = ed_node_attr(mean, "axes");
     const ed_tensor *t = ed_node_constant(g, mean, 1);
     if (x->rank < 1 || !ed_node_int(mean, "keepdims", 1) ||
-        (a ? a->count != 1 : !t || t->numel != 1))
+        (a ? a->type != ED_ATTR_INTS || a->count != 1 : !t || t->numel != 1))
         return false;
     int64_t axis = a ? a->ints[0] : ed_tensor_get_i64(t, 0);
     return axis == -1 || axis == x->rank - 1;

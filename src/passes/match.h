@@ -63,7 +63,8 @@ struct ed_pattern {
     const ed_pat_node *nodes;
     const char *(*reject)(const ed_graph *g,
                           const ed_match *m); /* a reason, or NULL; may be NULL */
-    /* Conversions: rewrite the graph. Checks first and edits then: on error nothing has changed. */
+    /* Conversions: rewrite the graph. Checks first and edits then: on an error other than ED_ENOMEM
+     * nothing has changed, and the match is skipped with the error's sentence as the reason. */
     int (*rewrite)(ed_graph *g, const ed_match *m);
     ed_qdq_role qdq[4]; /* fusions; ends with NONE */
     /* What the node list cannot say; false: no match. May be NULL. */
@@ -95,15 +96,18 @@ typedef struct ed_convert_listener {
     void *ctx;
 } ed_convert_listener;
 
-/* Run all conversions of ed_conversions[] until nothing matches (conversions.c). listener: NULL or
- * whom to ask. */
-int ed_convert(ed_graph *g, const ed_convert_listener *listener);
+/* Run the conversions of a table, such as ed_conversions[], until nothing matches (conversions.c).
+ * listener: NULL or whom to ask. */
+int ed_convert(ed_graph *g, const ed_pattern *rows, const ed_convert_listener *listener);
 /* Infer all shapes with symbolic dimensions; the second also folds the arithmetic on them
  * (shapes.c). Nodes that cannot be inferred are passed over. */
 int ed_infer_shapes(ed_graph *g);
 int ed_fold_shapes(ed_graph *g);
-/* Evaluate nodes whose inputs are all constant (fold.c); *folded counts them. */
-int ed_fold_constants(ed_graph *g, size_t *folded);
+/* Evaluate nodes whose inputs are all constant and whose results have at most `limit` bytes
+ * (fold.c); *folded counts them. The limit that fits a model: from the constants that it came with.
+ */
+int ed_fold_constants(ed_graph *g, size_t limit, size_t *folded);
+size_t ed_fold_limit(const ed_graph *g);
 /* Bring ai.onnx to at least `opset`, rewriting nodes whose form changed (upgrade.c). */
 int ed_upgrade_opset(ed_graph *g, int64_t opset);
 

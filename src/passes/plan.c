@@ -88,8 +88,8 @@ static int add_names(ed_plan *plan, ed_match_info *info, const ed_match *m)
     return ED_OK;
 }
 
-/* A conversion is met again in every sweep: what happened last counts, but one that was applied
- * under that name stays applied. */
+/* A conversion is met again in every sweep, and once more when its rewrite fails: what happened
+ * last counts. */
 static int update(ed_plan *plan, ed_match_info *info, const char *reason)
 {
     if (info->reason && reason && strcmp(info->reason, reason) == 0)

@@ -25,7 +25,7 @@ static bool take(const ed_shape *y, int64_t size, int *at, int stop, int step)
         *at += step;
         return true;
     }
-    while (*at != stop && y->dim[*at] > 0 && product * y->dim[*at] <= size &&
+    while (*at != stop && y->dim[*at] > 0 && y->dim[*at] <= size / product &&
            size % (product * y->dim[*at]) == 0 && (product < size || size == 1)) {
         product *= y->dim[*at];
         *at += step;

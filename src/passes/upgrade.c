@@ -8,6 +8,7 @@
  *   Slice (10), Squeeze, Unsqueeze, ReduceSum, Split (13)   lists in attributes -> inputs
  *   Upsample (10), Resize (11)                   -> Resize of today: asymmetric, floor
  *   Softmax (13)   flattened at `axis` (1)       -> along one axis: the same where it is the last
+ *   Scatter (11)                                 -> ScatterElements
  *   Dropout (12)   attribute ratio               -> Identity (inference)
  */
 #include "passes/build.h"
@@ -179,6 +180,16 @@ static int upgrade_dropout(ed_graph *g, ed_id id)
     return ed_graph_add_node(g, NULL, "Identity", name, &in, 1, &out, 1);
 }
 
+static int upgrade_scatter(ed_graph *g, ed_id id)
+{
+    const ed_node old = g->nodes[id];
+    const ed_attr *axis = ed_node_attr(&old, "axis");
+    ed_id fresh;
+    ed_graph_remove_node(g, id);
+    ED_TRY(ed_graph_add_node(g, &fresh, "ScatterElements", old.name, old.in, old.n_in, old.out, 1));
+    return axis ? ed_node_set_attr(g, fresh, axis) : ED_OK;
+}
+
 static const struct upgrade_row {
     const char *op_type;
     int64_t changed; /* opset of the new form; 0: nothing to do */
@@ -232,6 +243,7 @@ static const struct upgrade_row {
     { "Not", 0, NULL },
     { "And", 0, NULL },
     { "Or", 0, NULL },
+    { "Xor", 0, NULL },
     { "Greater", 0, NULL },
     { "Less", 0, NULL },
     { "Erf", 0, NULL },
@@ -251,6 +263,7 @@ static const struct upgrade_row {
     { "Range", 0, NULL },
     { "ConstantOfShape", 0, NULL },
     { "Tile", 0, NULL },
+    { "Scatter", 11, upgrade_scatter },
     { "ScatterND", 0, NULL },
     { "ScatterElements", 0, NULL },
     { "ReduceMax", 0, NULL },
