@@ -125,7 +125,7 @@ static int print_values(const job *j, bool outputs)
         ed_value_info info = outputs ? ed_graph_output(j->graph, i) : ed_graph_input(j->graph, i);
         table_cell(t, "%s", info.name);
         table_cell(t, "%s", ed_dtype_name(info.dtype));
-        table_cell(t, "%s", ed_shape_format(shape, sizeof shape, &info.shape));
+        table_cell(t, "%s", ed_graph_shape_format(shape, sizeof shape, j->graph, &info.shape));
     }
     TRY(table_print(t, stdout));
     putchar('\n');

@@ -21,9 +21,9 @@ int tool_input_shapes(ed_shape **out, const ed_graph *graph, int64_t batch)
         if (!ed_shape_known(shape)) {
             free(*out);
             *out = NULL;
-            return tool_fail(ED_ESHAPE,
-                             "input '%s' is %s: its size is not known before there is data",
-                             info.name, ed_shape_format(text, sizeof text, &info.shape));
+            return tool_fail(
+                ED_ESHAPE, "input '%s' is %s: its size is not known before there is data",
+                info.name, ed_graph_shape_format(text, sizeof text, graph, &info.shape));
         }
     }
     return ED_OK;

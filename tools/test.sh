@@ -3,7 +3,8 @@
 #
 #   debug    address and undefined behaviour sanitizers: all tests but those labelled "release"
 #   release  tests labelled "release": real models, other programs, valgrind
-#   clang    compiles everything without a warning; clang-format agrees with the sources
+#   clang    compiles everything without a warning; each fuzz target runs for 20 s from its corpus;
+#            clang-format agrees with the sources
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 . tools/packages.sh
@@ -50,6 +51,14 @@ clang_build() {
         cmake --build build/clang -j "$jobs"
 }
 
+# Each target twenty seconds from the committed corpus, with a fixed seed.
+fuzz() {
+    cmake -S . -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang -DED_FUZZ=ON \
+        -DED_TEST_DIRS=fuzz > /dev/null &&
+        cmake --build build/fuzz -j "$jobs" --target fuzz_onnx fuzz_plan &&
+        ctest --test-dir build/fuzz -L fuzz -j "$jobs" --output-on-failure
+}
+
 format_check() {
     find include src tools tests -name '*.[ch]' -print0 | xargs -0 clang-format --dry-run -Werror
 }
@@ -62,5 +71,6 @@ step "tests under the sanitizers" ctest --preset debug -LE release -j "$jobs"
 step "tests of the release build" ctest --preset release -L release -j "$jobs"
 step "demo" env ED_BUILD_TESTS=ON ./tools/demo.sh
 step "compile with clang" clang_build
+step "fuzz targets" fuzz
 step "clang-format" format_check
 finish

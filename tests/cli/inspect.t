@@ -3,10 +3,10 @@ $ ed-inspect tiny.onnx
 > tiny.onnx: 13 nodes, opset ai.onnx 17
 >
 > input  type * shape
-> input  float32  [*, 3, 8, 8]
+> input  float32  [N, 3, 8, 8]
 >
 > output  type * shape
-> logits  float32  [*, 4]
+> logits  float32  [N, 4]
 >
 > operator * nodes  runs
 > ...
