@@ -141,8 +141,8 @@ static void a_view_outlives_its_last_reader(void **state)
 {
     static const char *const tails[] = {
         "k = Transpose(r) {perm=[0, 2, 1]}\nt = Sigmoid(r)\ns = MatMul(t, k)\n",
-        "k = Transpose(r) {perm=[0, 2, 1]}\nf = Reshape(r, flat)\nu = Sigmoid(f)\n"
-        "t = Reshape(u, back)\ns = MatMul(t, k)\n",
+        ("k = Transpose(r) {perm=[0, 2, 1]}\nf = Reshape(r, flat)\nu = Sigmoid(f)\n"
+         "t = Reshape(u, back)\ns = MatMul(t, k)\n"),
         "k = Transpose(r) {perm=[0, 2, 1]}\ns = MatMul(r, k)\n",
         "k = Transpose(r) {perm=[2, 0, 1]}\nj = Transpose(k) {perm=[1, 2, 0]}\ns = MatMul(x, j)\n",
     };
