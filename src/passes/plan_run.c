@@ -92,12 +92,27 @@ static unsigned stages_of(const ed_plan *plan)
     return stages & ED_TENSORRT_QUANTIZED_PATTERNS ? stages | ED_TENSORRT_FUSION_PATTERNS : stages;
 }
 
+/* The passes read the first output of whatever they match; no operator that runs here omits it. */
+static int check_first_outputs(const ed_graph *g)
+{
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        const ed_node *node = &g->nodes[i];
+        ED_FAIL_IF(
+            !node->dead && (!node->n_out || node->out[0] == ED_NONE), ED_EUNSUPPORTED,
+            "%s '%s' has no first output; models with such nodes do not run here, cut the model "
+            "before it",
+            node->op_type, node->name);
+    }
+    return ED_OK;
+}
+
 static int prepare(ed_plan *plan)
 {
     ED_FAIL_IF(plan->request.opts.patterns & ~(unsigned)ED_TENSORRT_PATTERNS, ED_EINVAL,
                "the pattern groups are 0x%x; join ED_TENSORRT_..._PATTERNS with |",
                plan->request.opts.patterns);
     ED_TRY(ed_target_find(&plan->target, plan->request.opts.target));
+    ED_TRY(check_first_outputs(plan->source));
     return ed_user_patterns_read(plan);
 }
 
