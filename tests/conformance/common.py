@@ -21,6 +21,7 @@ def start(file, packages):
     if not SHARED.is_dir():
         print(f"skipped: there is no folder {SHARED} (CMake variable ED_SHARED_DIR)")
         sys.exit(SKIPPED)
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # tests run side by side: threads must not spin
     import pytest
     sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-s", file, *sys.argv[4:]]))
 
