@@ -1,7 +1,7 @@
 # Sourced by demo.sh and test.sh: Debian packages that are missing get installed, by root or sudo.
 BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config libhdf5-dev libprotobuf-c-dev
                 protobuf-c-compiler libdnnl-dev libjansson-dev)
-TEST_PACKAGES=(libcmocka-dev python3-venv valgrind clang clang-format libomp-dev) # libomp: OpenMP of clang
+TEST_PACKAGES=(libcmocka-dev python3-venv valgrind clang libclang-rt-dev clang-format libomp-dev) # libomp: OpenMP of clang
 
 say() { printf '\n==> %s\n' "$*"; }
 
