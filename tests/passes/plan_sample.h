@@ -75,4 +75,12 @@ static inline void assert_switch(ed_plan *plan, const char *pattern, const char 
         fail_msg("%s", ed_error_last());
 }
 
+static inline size_t points_named(const ed_plan *plan, const char *value)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < ed_plan_point_count(plan); i++)
+        n += strcmp(ed_plan_point(plan, i)->value, value) == 0;
+    return n;
+}
+
 #endif

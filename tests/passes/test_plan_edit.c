@@ -103,14 +103,6 @@ static void test_conversion_off(void **state)
     ed_graph_free(copy);
 }
 
-static size_t points_named(const ed_plan *plan, const char *value)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < ed_plan_point_count(plan); i++)
-        n += strcmp(ed_plan_point(plan, i)->value, value) == 0;
-    return n;
-}
-
 static void test_points_go_in_pairs(void **state)
 {
     (void)state;

@@ -1,14 +1,6 @@
 /* Patterns of the user's own: where they match, how they are quantized, which are refused. */
 #include "passes/plan_sample.h"
 
-static size_t points_named(const ed_plan *plan, const char *value)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < ed_plan_point_count(plan); i++)
-        n += strcmp(ed_plan_point(plan, i)->value, value) == 0;
-    return n;
-}
-
 static void quantize(ed_plan *plan, ed_graph *g)
 {
     for (size_t i = 0; i < ed_plan_point_count(plan); i++) {
