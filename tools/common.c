@@ -135,16 +135,17 @@ int tool_interrupted(void)
 
 int tool_device(const char **out, const char *wanted)
 {
-    *out = ED_DEVICE_CPU;
-    if (!wanted || !strcmp(wanted, "cpu"))
-        return ED_OK;
-    if (!strcmp(wanted, "auto")) {
-        tool_note("--device auto: this build has no CUDA backend, the CPU is used");
+    *out = wanted ? wanted : ED_DEVICE_CPU;
+    if (strcmp(*out, "auto") != 0)
+        return ed_device_check(*out);
+    *out = "cuda";
+    if (ed_device_check(*out) == ED_OK) {
+        tool_note("--device auto: the GPU is used, cuda:0");
         return ED_OK;
     }
-    return tool_fail(ED_EUNSUPPORTED,
-                     "--device %s: this build has no CUDA backend; use --device cpu or auto",
-                     wanted);
+    *out = ED_DEVICE_CPU;
+    tool_note("--device auto: the CPU is used: %s", ed_error_last());
+    return ED_OK;
 }
 
 int tool_finish(int rc)

@@ -30,7 +30,7 @@ void tool_note(const char *format, ...) ED_PRINTF(1, 2);
 void tool_warn(const char *format, ...) ED_PRINTF(1, 2);
 /* ED_EINTR once an interrupt was asked for. */
 int tool_interrupted(void);
-/* The device to hand to the library: "cpu", or a failure that says why not. */
+/* The device to hand to the library, which is there; or a failure that says why not. */
 int tool_device(const char **out, const char *wanted);
 /* Print the error behind rc, flush standard output; returns the exit status. */
 int tool_finish(int rc);

@@ -203,6 +203,8 @@ static int prepare(job *j)
 {
     const settings *s = j->s;
     TRY(tool_device(&j->calib.device, s->device));
+    j->calib.precision = s->precision;
+    j->calib.autotune = s->autotune;
     TRY(ed_onnx_read(&j->graph, j->model));
     if (s->data) {
         ed_dataset_options options = { .batch = s->batch,

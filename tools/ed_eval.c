@@ -93,7 +93,9 @@ static int evaluate(job *j)
 {
     ed_eval_options options = { .progress = tool_progress,
                                 .groups = j->s->layers ? &j->groups : NULL,
-                                .group_count = &j->group_count };
+                                .group_count = &j->group_count,
+                                .precision = j->s->precision,
+                                .autotune = j->s->autotune };
     TRY(tool_device(&options.device, j->s->device));
     TRY(allocate(j));
     TRY(read_models(j));

@@ -55,10 +55,34 @@ static const char *domain_name(const char *domain)
 
 static int list_devices(const settings *s)
 {
-    if (s->json)
-        printf("{ \"devices\": [\"%s\"] }\n", ED_DEVICE_CPU);
-    else
-        printf("%s  %d threads\n", ED_DEVICE_CPU, ed_threads_get());
+    ed_device_row *rows;
+    size_t count;
+    const char *why;
+    TRY(ed_devices(&rows, &count, &why));
+    json_t *list = s->json ? json_array() : NULL;
+    for (size_t i = 0; i < count; i++) {
+        const ed_device_row *r = &rows[i];
+        if (list)
+            json_array_append_new(list, json_pack("{ss ss sI sI}", "name", r->name, "description",
+                                                  r->description, "memory", (json_int_t)r->memory,
+                                                  "free_memory", (json_int_t)r->free_memory));
+        else if (r->memory)
+            printf("%s  %s, %.1f of %.1f GiB free\n", r->name, r->description,
+                   (double)r->free_memory / (1 << 30), (double)r->memory / (1 << 30));
+        else
+            printf("%s  %s\n", r->name, r->description);
+    }
+    if (why)
+        tool_note("%s", why);
+    free(rows);
+    if (!s->json)
+        return ED_OK;
+    json_t *root = json_pack("{so so*}", "devices", list, "why", why ? json_string(why) : NULL);
+    if (!root)
+        return tool_fail(ED_ENOMEM, "memory ran out");
+    json_dumpf(root, stdout, JSON_INDENT(2));
+    json_decref(root);
+    putchar('\n');
     return ED_OK;
 }
 
@@ -80,7 +104,9 @@ static int compile(job *j, ed_graph *graph)
     size_t size = 0;
     TRY(tool_device(&device, j->s->device));
     TRY(tool_input_shapes(&shapes, graph, 1));
-    const ed_exec_options options = { .device = device };
+    const ed_exec_options options = { .device = device,
+                                      .precision = j->s->precision,
+                                      .autotune = j->s->autotune };
     int rc = ed_transform(graph, NULL);
     if (rc == ED_OK)
         rc = ed_exec_new(&exec, graph, shapes, &options);

@@ -227,7 +227,10 @@ static int print_json(const job *j, double seconds)
 
 static int compile(job *j)
 {
-    ed_exec_options options = { .reference = j->s->reference };
+    ed_exec_options options = { .reference = j->s->reference,
+                                .precision = j->s->precision,
+                                .autotune = j->s->autotune,
+                                .profile = j->s->profile };
     TRY(tool_device(&options.device, j->s->device));
     ed_shape *shapes = calloc(j->n_in + 1, sizeof *shapes);
     if (!shapes)

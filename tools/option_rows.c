@@ -39,6 +39,12 @@ static const char *format_name(size_t i)
     return names[i];
 }
 
+static const char *precision_name(size_t i)
+{
+    static const char *const names[] = { "tf32", "fp32", "bf16", NULL };
+    return names[i];
+}
+
 static const char *check_device(const char *text)
 {
     if (!strcmp(text, "cpu") || !strcmp(text, "auto") || !strcmp(text, "cuda"))
@@ -155,8 +161,16 @@ static const option_row option_rows[] = {
       "go on when the data holds NaN or infinity; they are counted and reported", NULL, OPTION_FLAG,
       FIELD(allow_nonfinite), 0, 0, NULL, NULL },
 
-    { ALL, 0, "device", "DEVICE", machine, "where to run: cpu, auto, cuda or cuda:N", "cpu",
-      OPTION_TEXT, FIELD(device), 0, 0, NULL, check_device },
+    { ALL, 0, "device", "DEVICE", machine,
+      "where to run: cpu, cuda or cuda:N (a GPU), auto (a GPU when one works)", "cpu", OPTION_TEXT,
+      FIELD(device), 0, 0, NULL, check_device },
+    { ALL, 0, "precision", "PRECISION", machine,
+      "on a GPU: tf32 (float32, products of shorter mantissas), fp32 or bf16 (faster, and coarser)",
+      "tf32", OPTION_CHOICE, FIELD(precision), 0, 0, precision_name, NULL },
+    { ALL, 0, "autotune", NULL, machine,
+      "on a GPU: time the kernels that could run a convolution and keep the fastest for this and "
+      "later runs",
+      NULL, OPTION_FLAG, FIELD(autotune), 0, 0, NULL, NULL },
     { ALL, 'j', "threads", "N", machine, "threads that compute", "one per core", OPTION_INT,
       FIELD(threads), 1, 1024, NULL, NULL },
 

@@ -23,7 +23,8 @@ typedef struct settings {
     double percentile, ema, tolerance;
     int64_t bins, batch, limit, threads, verbose;
     bool external_data, allow_nonfinite, layers, json, quiet;
-    bool verify, devices, profile, reference, transform;
+    const char *precision;
+    bool verify, devices, profile, reference, transform, autotune;
     uint64_t given; /* bit i: row i of the table was on the command line */
 } settings;
 

@@ -45,13 +45,12 @@ static int compare(verify_row *row, const ed_tensor *before, const ed_tensor *af
 }
 
 /* Executors for these shapes. */
-static int compile(side *sides, const ed_shape *shapes, const char *device)
+static int compile(side *sides, const ed_shape *shapes, const ed_exec_options *options)
 {
-    const ed_exec_options options = { .device = device };
     for (int i = 0; i < 2; i++) {
         ed_exec_free(sides[i].exec);
         sides[i].exec = NULL;
-        TRY(ed_exec_new(&sides[i].exec, sides[i].graph, shapes, &options));
+        TRY(ed_exec_new(&sides[i].exec, sides[i].graph, shapes, options));
     }
     return ED_OK;
 }
@@ -65,13 +64,14 @@ static int run_batch(verify_result *result, side *sides, const ed_tensor *const 
     return tool_interrupted();
 }
 
-static int run_data(verify_result *result, side *sides, const settings *s, const char *device)
+static int run_data(verify_result *result, side *sides, const settings *s,
+                    const ed_exec_options *options)
 {
     ed_dataset *data;
-    const ed_dataset_options options = { .batch = s->batch, .limit = s->limit };
+    const ed_dataset_options reading = { .batch = s->batch, .limit = s->limit };
     size_t inputs = ed_graph_input_count(sides[0].graph);
     int64_t compiled = 0;
-    TRY(ed_dataset_open(&data, s->data, sides[0].graph, &options));
+    TRY(ed_dataset_open(&data, s->data, sides[0].graph, &reading));
     ed_shape *shapes = calloc(inputs + 1, sizeof *shapes);
     int rc = shapes ? ED_OK : tool_fail(ED_ENOMEM, "memory ran out");
     while (rc == ED_OK) {
@@ -82,7 +82,7 @@ static int run_data(verify_result *result, side *sides, const settings *s, const
         if (batch.size != compiled) {
             rc = ed_dataset_shapes(shapes, data, batch.size);
             if (rc == ED_OK)
-                rc = compile(sides, shapes, device);
+                rc = compile(sides, shapes, options);
             compiled = batch.size;
         }
         if (rc == ED_OK)
@@ -95,13 +95,13 @@ static int run_data(verify_result *result, side *sides, const settings *s, const
     return rc;
 }
 
-static int run_random(verify_result *result, side *sides, const char *device)
+static int run_random(verify_result *result, side *sides, const ed_exec_options *options)
 {
     size_t n = ed_graph_input_count(sides[0].graph);
     ed_shape *shapes;
     TRY(tool_input_shapes(&shapes, sides[0].graph, RANDOM_BATCH));
     ed_tensor **inputs = calloc(n + 1, sizeof(ed_tensor *));
-    int rc = inputs ? compile(sides, shapes, device) : tool_fail(ED_ENOMEM, "memory ran out");
+    int rc = inputs ? compile(sides, shapes, options) : tool_fail(ED_ENOMEM, "memory ran out");
     for (size_t i = 0; rc == ED_OK && i < n; i++) {
         rc = ed_tensor_new(&inputs[i], ed_graph_input(sides[0].graph, i).dtype, &shapes[i]);
         if (rc == ED_OK)
@@ -137,13 +137,13 @@ static int prepare(verify_result *result, side *sides, const settings *s)
 int verify_run(verify_result *out, const ed_graph *before, const ed_graph *after, const settings *s)
 {
     side sides[2] = { { .graph = before }, { .graph = after } };
-    const char *device;
+    ed_exec_options options = { .precision = s->precision, .autotune = s->autotune };
     *out = (verify_result){ 0 };
-    int rc = tool_device(&device, s->device);
+    int rc = tool_device(&options.device, s->device);
     if (rc == ED_OK)
         rc = prepare(out, sides, s);
     if (rc == ED_OK)
-        rc = s->data ? run_data(out, sides, s, device) : run_random(out, sides, device);
+        rc = s->data ? run_data(out, sides, s, &options) : run_random(out, sides, &options);
     for (int i = 0; i < 2; i++) {
         ed_exec_free(sides[i].exec);
         free(sides[i].outputs);

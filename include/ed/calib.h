@@ -97,15 +97,24 @@ ED_API int ed_ranges_write(const ed_ranges *ranges, const char *path);
 ED_API int ed_ranges_read(ed_ranges **out, const char *path);
 ED_API void ed_ranges_free(ed_ranges *ranges);
 
+/** Seconds of the parts of a calibration. */
+typedef struct ed_calib_times {
+    double compile; /**< the executor: choosing kernels, packing weights, compiling */
+    double pass;    /**< reading and running the samples, observers included */
+    double search;  /**< the method on all values */
+} ed_calib_times;
+
 /** Options of calibration; zeroed or NULL means the defaults. */
 typedef struct ed_calib_options {
     const char *method; /**< NULL: the default row */
     ed_method_params params;
     size_t bins;
     const char *weight_method; /**< "mse" or "minmax"; NULL: the default, see ed-calibrate --help */
-    const char *device;
+    const char *device, *precision; /**< as in ed_exec_options */
+    bool autotune;
     ed_progress_fn progress;
     void *progress_ctx;
+    ed_calib_times *times; /**< receives them; NULL */
 } ed_calib_options;
 
 /**
@@ -136,7 +145,8 @@ typedef struct ed_eval_group {
 } ed_eval_group;
 
 typedef struct ed_eval_options {
-    const char *device;
+    const char *device, *precision; /**< as in ed_exec_options */
+    bool autotune;
     ed_progress_fn progress;
     void *progress_ctx;
     ed_eval_group **groups; /**< not NULL: receives the groups' SQNR of model 1 against 0, worst

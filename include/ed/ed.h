@@ -5,6 +5,7 @@
 #ifndef ED_ED_H
 #define ED_ED_H
 
+#include "ed/backend.h"
 #include "ed/calib.h"
 #include "ed/dataset.h"
 #include "ed/error.h"

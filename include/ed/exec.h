@@ -14,7 +14,7 @@ ED_BEGIN_DECL
 
 typedef struct ed_exec ed_exec;
 
-/** Where kernels run. */
+/** Where kernels run: "cpu", "cuda" (the first GPU), "cuda:1", ...; see ed/backend.h. */
 #define ED_DEVICE_CPU "cpu"
 
 /**
@@ -27,8 +27,13 @@ typedef int (*ed_observe_fn)(void *ctx, const char *value, const float *data, in
 
 /** Options of compiling; zeroed or NULL means the defaults. */
 typedef struct ed_exec_options {
-    const char *device; /**< "cpu" (NULL: "cpu") */
-    bool reference;     /**< only reference kernels, no fusion: the readable specification */
+    const char *device;    /**< NULL: "cpu" */
+    const char *precision; /**< on a GPU: "tf32" (NULL), "fp32" or "bf16" */
+    bool autotune; /**< on a GPU: time the kernels that could run a convolution, take the fastest */
+    bool profile;  /**< on a GPU: measure every step, which makes the run slower */
+    bool
+        no_outputs; /**< nobody reads the outputs: on a GPU, ed_exec_run() need not wait for them */
+    bool reference; /**< only reference kernels, no fusion: the readable specification */
     const char *const *observed; /**< values whose content ed_exec_observe() will ask for */
     size_t observed_count;
     bool observe_plain; /**< hand observed values over in row-major order, without padding */
@@ -55,9 +60,18 @@ ED_API void ed_exec_set_observer(ed_exec *exec, ed_observe_fn fn, void *ctx);
 /**
  * Run one batch.
  * @param inputs   one tensor per graph input, of the compiled shape and the input's dtype
- * @param outputs  receives one borrowed tensor per graph output, valid until the next run
+ * @param outputs  receives one borrowed tensor per graph output, valid until the next run; with
+ *                 `no_outputs` their contents are undefined on a GPU
  */
 ED_API int ed_exec_run(ed_exec *exec, const ed_tensor *const *inputs, const ed_tensor **outputs);
+
+/**
+ * Seconds that the steps of one run take, without copies to and from a device: the median of
+ * `repeats` runs over the inputs of the last ed_exec_run(), whose tensors must still be there. The
+ * profile begins anew with them.
+ * @return ED_OK, ED_EINVAL (no run yet, or no repeats), ED_ENOMEM, or what a run fails with
+ */
+ED_API int ed_exec_time(double *seconds, ed_exec *exec, int repeats);
 
 /** What was compiled: steps with their kernel and why a better one refused, reorders, bytes. */
 ED_API int ed_exec_print(const ed_exec *exec, FILE *file);
@@ -67,6 +81,7 @@ ED_API int ed_exec_print_profile(const ed_exec *exec, FILE *file);
 /** Figures of the compiled plan. */
 typedef struct ed_exec_stats {
     size_t steps, reorders;
+    size_t host_steps;       /**< on a GPU: steps that no kernel there runs */
     size_t activation_bytes; /**< the planned arena */
     size_t weight_bytes;     /**< prepacked weights */
 } ed_exec_stats;

@@ -12,16 +12,32 @@
 static const struct {
     const char *name;
     int64_t block;
+    size_t element;
 } layouts[ED_LAYOUT_COUNT] = {
-    [ED_LAYOUT_PLAIN] = { "plain", 1 },
-    [ED_LAYOUT_CHANNELS_LAST] = { "nhwc", 1 },
-    [ED_LAYOUT_BLOCKED8] = { "nChw8c", 8 },
-    [ED_LAYOUT_BLOCKED16] = { "nChw16c", 16 },
+    [ED_LAYOUT_PLAIN] = { "plain", 1, 4 },
+    [ED_LAYOUT_CHANNELS_LAST] = { "nhwc", 1, 4 },
+    [ED_LAYOUT_BLOCKED8] = { "nChw8c", 8, 4 },
+    [ED_LAYOUT_BLOCKED16] = { "nChw16c", 16, 4 },
+    [ED_LAYOUT_PLAIN_BF16] = { "plain bf16", 1, 2 },
+    [ED_LAYOUT_CHANNELS_LAST_BF16] = { "nhwc bf16", 1, 2 },
 };
 
 const char *ed_layout_name(ed_layout layout)
 {
     return layouts[layout].name;
+}
+
+size_t ed_layout_element(ed_layout layout)
+{
+    return layouts[layout].element;
+}
+
+ed_layout ed_layout_with_bf16(ed_layout layout, bool bf16)
+{
+    bool last = layout == ED_LAYOUT_CHANNELS_LAST || layout == ED_LAYOUT_CHANNELS_LAST_BF16;
+    if (bf16)
+        return last ? ED_LAYOUT_CHANNELS_LAST_BF16 : ED_LAYOUT_PLAIN_BF16;
+    return last ? ED_LAYOUT_CHANNELS_LAST : ED_LAYOUT_PLAIN;
 }
 
 int64_t ed_layout_block(ed_layout layout)
@@ -54,7 +70,8 @@ bool ed_layout_same_storage(ed_layout a, ed_layout b, const ed_shape *shape)
 {
     if (a == b)
         return true;
-    if (shape->rank < 3 || ed_layout_spatial(shape) != 1)
+    if (layouts[a].element != layouts[b].element || shape->rank < 3 ||
+        ed_layout_spatial(shape) != 1)
         return false;
     return shape->dim[1] % layouts[a].block == 0 && shape->dim[1] % layouts[b].block == 0;
 }

@@ -4,13 +4,16 @@
 
 #include "ed/error.h"
 
+/* Called by libed-cuda.so, which is built and installed with this library; no part of the API. */
+#define ED_PLUGIN ED_API
+
 /* Store the sentence of an error; returns `code`, so that `return ed_error_set(...)` reads well. */
-int ed_error_set(int code, const char *format, ...) ED_PRINTF(2, 3);
+ED_PLUGIN int ed_error_set(int code, const char *format, ...) ED_PRINTF(2, 3);
 /* Put "<context>: " before the present sentence; returns `code`. */
-int ed_error_context(int code, const char *format, ...) ED_PRINTF(2, 3);
+ED_PLUGIN int ed_error_context(int code, const char *format, ...) ED_PRINTF(2, 3);
 /* Send a message to the user's log function; the arguments are not formatted when nobody listens.
  */
-void ed_log(ed_log_level level, const char *format, ...) ED_PRINTF(2, 3);
+ED_PLUGIN void ed_log(ed_log_level level, const char *format, ...) ED_PRINTF(2, 3);
 
 #define ED_TRY(expr)                                                                               \
     do {                                                                                           \

@@ -7,13 +7,13 @@
 #include <stdlib.h>
 
 /* All return NULL and set ED_ENOMEM's sentence on failure; ed_free(NULL) is allowed. */
-void *ed_malloc(size_t size);
-void *ed_calloc(size_t count, size_t size);
-void *ed_realloc(void *old, size_t count, size_t size);
+ED_PLUGIN void *ed_malloc(size_t size);
+ED_PLUGIN void *ed_calloc(size_t count, size_t size);
+ED_PLUGIN void *ed_realloc(void *old, size_t count, size_t size);
 void *ed_aligned_alloc(size_t size); /* 64 bytes; contents undefined; release with ed_free() */
-char *ed_strdup(const char *text);
-char *ed_asprintf(const char *format, ...) ED_PRINTF(1, 2);
-void ed_free(void *p);
+ED_PLUGIN char *ed_strdup(const char *text);
+ED_PLUGIN char *ed_asprintf(const char *format, ...) ED_PRINTF(1, 2);
+ED_PLUGIN void ed_free(void *p);
 
 /* Tests: the n-th allocation from now (1 is the next) and all later ones fail; 0 switches it off.
  */
@@ -25,7 +25,7 @@ void ed_alloc_fail_once(long n);
 long ed_alloc_count(void);
 
 /* Grow *array (elements of `size` bytes) so that it holds at least `need`; doubles. ED_ENOMEM. */
-int ed_grow(void *array, size_t *capacity, size_t need, size_t size);
+ED_PLUGIN int ed_grow(void *array, size_t *capacity, size_t need, size_t size);
 
 /* Sizes from files: false when the result does not fit. */
 static inline bool ed_mul_size(size_t a, size_t b, size_t *out)

@@ -2,6 +2,7 @@
 #ifndef CALIB_CALIB_H
 #define CALIB_CALIB_H
 
+#include "backend/backend.h"
 #include "base/mem.h"
 #include "ed/calib.h"
 
@@ -16,6 +17,12 @@ int64_t ed_mse_search(const uint64_t *counts, size_t bins, unsigned start, unsig
 /* ---- methods (methods.c) ---- */
 /* The parameters with the defaults in place of zeros. */
 ed_method_params ed_method_params_complete(const ed_method_params *params);
+/* What a method searches for, with which arguments of ed_kl_search() or ed_mse_search(); false: it
+ * makes no such search. */
+bool ed_method_search(ed_search *kind, unsigned *start, unsigned *levels, const ed_method *method,
+                      const ed_method_params *params);
+/* The method's range for what the search answered. */
+ed_range ed_method_answer(const ed_method *method, const ed_observation *seen, int64_t answer);
 /* The note of an answer that no search was made for. A method cannot fail, but ed_calibrate() does:
  * the same data must not give other ranges where memory is short. */
 extern const char ed_note_no_memory[];

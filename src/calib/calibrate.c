@@ -4,21 +4,27 @@
  * samples.
  */
 #include "calib/calib.h"
+#include "calib/device_pass.h"
 #include "calib/runner.h"
 
 #include "base/parallel.h"
 #include "base/strmap.h"
+#include "exec/on_device.h"
 
 #include <string.h>
+#include <time.h>
 
 typedef struct pass {
+    ed_calib_times times;
     const ed_plan *plan;
     const ed_calib_options *opts;
     const ed_method *method;
-    size_t count;        /* observed values */
-    const char **values; /* [count] */
-    size_t *points;      /* [count]: their points */
-    ed_observer **observers;
+    size_t count;            /* observed values */
+    const char **values;     /* [count] */
+    size_t *points;          /* [count]: their points */
+    ed_observer **observers; /* on the CPU */
+    ed_device_pass on_device;
+    ed_observation *seen; /* [count] */
     ed_range *ranges;
     ed_strmap index; /* value -> position */
 } pass;
@@ -31,8 +37,9 @@ static int list_values(pass *p)
     p->values = ed_calloc(n, sizeof *p->values);
     p->points = ed_calloc(n, sizeof *p->points);
     p->observers = ed_calloc(n, sizeof(ed_observer *));
+    p->seen = ed_calloc(n, sizeof *p->seen);
     p->ranges = ed_calloc(n, sizeof *p->ranges);
-    if (!p->values || !p->points || !p->observers || !p->ranges)
+    if (!p->values || !p->points || !p->observers || !p->seen || !p->ranges)
         return ED_ENOMEM;
     for (size_t i = 0; i < n; i++) {
         const ed_qdq_point *point = ed_plan_point(p->plan, i);
@@ -63,26 +70,79 @@ static int tell(const ed_calib_options *opts, int64_t done, int64_t total)
     return ED_OK;
 }
 
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int begin_on_device(pass *p, const ed_graph *graph, ed_dataset *data,
+                           const ed_exec_options *exec)
+{
+    ed_device_options options = { .autotune = exec->autotune };
+    p->on_device = (ed_device_pass){ .graph = graph,
+                                     .data = data,
+                                     .values = p->values,
+                                     .n = p->count,
+                                     .bins = p->opts->bins ? p->opts->bins : ED_HISTOGRAM_BINS,
+                                     .ema = p->opts->params.ema,
+                                     .progress = p->opts->progress,
+                                     .progress_ctx = p->opts->progress_ctx };
+    ED_TRY(ed_precision_find(&options.precision, exec->precision));
+    ED_TRY(ed_device_open(&p->on_device.device, exec->device, &options));
+    return ed_device_pass_begin(&p->on_device);
+}
+
+static int run_on_device(pass *p, ed_runner *runner)
+{
+    ED_TRY(ed_device_pass_run(&p->on_device, runner));
+    for (size_t i = 0; i < p->count; i++)
+        p->seen[i] = p->on_device.seen[i];
+    return ED_OK;
+}
+
+static int run_here(pass *p, ed_runner *runner)
+{
+    int64_t done = 0, total = ed_dataset_count(runner->data);
+    ED_TRY(ed_dataset_rewind(runner->data));
+    ED_TRY(tell(p->opts, 0, total));
+    for (;;) {
+        ed_batch batch;
+        ED_TRY(ed_dataset_next(runner->data, &batch));
+        if (!batch.size)
+            break;
+        ED_TRY(ed_runner_run(runner, &batch));
+        done += batch.size;
+        ED_TRY(tell(p->opts, done, total));
+    }
+    for (size_t i = 0; i < p->count; i++)
+        p->seen[i] = ed_observer_get(p->observers[i]);
+    return ED_OK;
+}
+
 static int run_pass(pass *p, const ed_graph *graph, ed_dataset *data)
 {
+    bool on_cpu = !p->opts->device || strcmp(p->opts->device, ED_DEVICE_CPU) == 0;
     ed_exec_options exec = { .device = p->opts->device,
+                             .precision = p->opts->precision,
+                             .autotune = p->opts->autotune,
                              .observed = p->values,
-                             .observed_count = p->count };
-    ed_runner runner;
-    int64_t done = 0, total = ed_dataset_count(data);
-    ED_TRY(ed_dataset_rewind(data));
-    ED_TRY(ed_runner_init(&runner, graph, data, &exec, observe, p));
-    int rc = tell(p->opts, 0, total);
-    while (rc == ED_OK) {
-        ed_batch batch;
-        rc = ed_dataset_next(data, &batch);
-        if (rc != ED_OK || !batch.size)
-            break;
-        rc = ed_runner_run(&runner, &batch);
-        done += batch.size;
-        if (rc == ED_OK)
-            rc = tell(p->opts, done, total);
+                             .observed_count = p->count,
+                             .no_outputs = true };
+    ed_runner runner = { 0 };
+    double begin = now(), compiled = begin;
+    int rc = on_cpu ? ED_OK : begin_on_device(p, graph, data, &exec);
+    if (rc == ED_OK)
+        rc = ed_runner_init(&runner, graph, data, &exec, on_cpu ? observe : NULL, p);
+    if (rc == ED_OK) {
+        compiled = now();
+        rc = on_cpu ? run_here(p, &runner) : run_on_device(p, &runner);
+        p->times.pass = now() - compiled;
     }
+    p->times.compile = compiled - begin;
+    if (!on_cpu)
+        ed_device_pass_end(&p->on_device);
     ed_runner_clear(&runner);
     return rc;
 }
@@ -91,10 +151,19 @@ static void search(void *ctx, int64_t begin, int64_t end, int thread)
 {
     pass *p = ctx;
     (void)thread;
-    for (int64_t i = begin; i < end; i++) {
-        ed_observation seen = ed_observer_get(p->observers[i]);
-        p->ranges[i] = p->method->range(&seen, &p->opts->params);
-    }
+    for (int64_t i = begin; i < end; i++)
+        p->ranges[i] = p->method->range(&p->seen[i], &p->opts->params);
+}
+
+static int search_all(pass *p)
+{
+    int rc = ED_EUNSUPPORTED;
+    if (p->on_device.observers)
+        rc = ed_device_pass_search(p->ranges, &p->on_device, p->method, &p->opts->params);
+    if (rc != ED_EUNSUPPORTED)
+        return rc;
+    ed_parallel_for((int64_t)p->count, 1, search, p);
+    return ED_OK;
 }
 
 /* Targets take activations as signed 8 bits. */
@@ -109,7 +178,7 @@ static int check_bits(const ed_method_params *params, int code)
 static int add_row(ed_ranges *ranges, const pass *p, size_t i)
 {
     const ed_qdq_point *point = ed_plan_point(p->plan, p->points[i]);
-    ed_observation seen = ed_observer_get(p->observers[i]);
+    ed_observation seen = p->seen[i];
     unsigned bits = ed_method_params_complete(&p->opts->params).bits;
     ed_range_row row = {
         .value = point->value,
@@ -164,6 +233,8 @@ static void clear_pass(pass *p)
 {
     for (size_t i = 0; p->observers && i < p->count; i++)
         ed_observer_free(p->observers[i]);
+    ed_device_pass_clear(&p->on_device);
+    ed_free(p->seen);
     ed_free(p->observers);
     ed_free(p->values);
     ed_free(p->points);
@@ -193,10 +264,16 @@ int ed_calibrate(ed_ranges **out, const ed_graph *graph, const ed_plan *plan, ed
     int rc = list_values(&p);
     if (rc == ED_OK)
         rc = run_pass(&p, graph, data);
-    if (rc == ED_OK) {
-        ed_parallel_for((int64_t)p.count, 1, search, &p);
+    double searching = now();
+    if (rc == ED_OK)
+        rc = search_all(&p);
+    p.times.search = now() - searching;
+    if (p.opts->times)
+        *p.opts->times = p.times;
+    ed_log(ED_LOG_INFO, "compiled in %.3f s, ran the samples in %.3f s, searched in %.4f s",
+           p.times.compile, p.times.pass, p.times.search);
+    if (rc == ED_OK)
         rc = ed_ranges_new(&ranges);
-    }
     if (rc == ED_OK)
         rc = fill_ranges(ranges, &p, graph, data);
     clear_pass(&p);

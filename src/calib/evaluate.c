@@ -116,7 +116,12 @@ static int start(evaluation *e)
     if (with_layers)
         ED_TRY(ed_layers_init(&e->layers, e->graphs[0], e->graphs[1]));
     for (size_t m = 0; m < e->count; m++) {
-        ed_exec_options exec = { .device = e->opts ? e->opts->device : NULL };
+        ed_exec_options exec = { 0 };
+        if (e->opts) {
+            exec.device = e->opts->device;
+            exec.precision = e->opts->precision;
+            exec.autotune = e->opts->autotune;
+        }
         bool observed = with_layers && m < 2;
         if (observed) {
             exec.observed = e->layers.values;

@@ -90,15 +90,19 @@ static ed_range percentile_range(const ed_observation *seen, const ed_method_par
     return range;
 }
 
+/* ---- the two searches, which a device can make too ---- */
+
+static unsigned signed_levels(const ed_method_params *params)
+{
+    return 1u << (ed_method_params_complete(params).bits - 1);
+}
+
 /* amax = the bin edge with the least KL divergence (kl.c). */
-static ed_range entropy_range(const ed_observation *seen, const ed_method_params *params)
+static ed_range entropy_answer(const ed_observation *seen, int64_t i)
 {
     ed_range range;
     if (nothing_seen(&range, seen))
         return range;
-    unsigned start = 1u << (ed_method_params_complete(params).bits - 1);
-    int64_t i =
-        ed_kl_search(seen->counts, seen->bins, start, params->is_unsigned ? 2 * start : start);
     if (i < 0)
         return keep_max_after(seen, i,
                               "kept the observed maximum: no range holds half of the values "
@@ -108,20 +112,35 @@ static ed_range entropy_range(const ed_observation *seen, const ed_method_params
     return range;
 }
 
+static ed_range entropy_range(const ed_observation *seen, const ed_method_params *params)
+{
+    unsigned start = signed_levels(params);
+    bool any = seen->total && seen->range > 0.0;
+    return entropy_answer(seen, any ? ed_kl_search(seen->counts, seen->bins, start,
+                                                   params->is_unsigned ? 2 * start : start)
+                                    : -1);
+}
+
 /* amax = the bin centre with the least squared error (mse.c). */
-static ed_range mse_range(const ed_observation *seen, const ed_method_params *params)
+static ed_range mse_answer(const ed_observation *seen, int64_t i)
 {
     ed_range range;
     if (nothing_seen(&range, seen))
         return range;
-    unsigned start = 1u << (ed_method_params_complete(params).bits - 1);
-    int64_t i = ed_mse_search(seen->counts, seen->bins, start,
-                              params->is_unsigned ? 2 * start - 1 : start - 1);
     if (i < 0)
         return keep_max_after(seen, i, "kept the observed maximum: every range has the same error");
     range.index = i;
     range.amax = ((double)i + 0.5) / (double)seen->bins * seen->range;
     return range;
+}
+
+static ed_range mse_range(const ed_observation *seen, const ed_method_params *params)
+{
+    unsigned start = signed_levels(params);
+    bool any = seen->total && seen->range > 0.0;
+    return mse_answer(seen, any ? ed_mse_search(seen->counts, seen->bins, start,
+                                                params->is_unsigned ? 2 * start - 1 : start - 1)
+                                : -1);
 }
 
 /* sum_k h[k] |c_k - fake_quant(c_k)|^2.4 over the bin centres c_k, in bins, for amax = `edge` bins.
@@ -184,4 +203,20 @@ const ed_method *ed_method_find(const char *name)
         if (strcmp(methods[i].name, name) == 0)
             return &methods[i];
     return NULL;
+}
+
+bool ed_method_search(ed_search *kind, unsigned *start, unsigned *levels, const ed_method *method,
+                      const ed_method_params *params)
+{
+    *start = signed_levels(params);
+    *kind = method->range == entropy_range ? ED_SEARCH_KL : ED_SEARCH_MSE;
+    *levels = params->is_unsigned ? 2 * *start : *start;
+    if (*kind == ED_SEARCH_MSE)
+        --*levels;
+    return method->range == entropy_range || method->range == mse_range;
+}
+
+ed_range ed_method_answer(const ed_method *method, const ed_observation *seen, int64_t answer)
+{
+    return method->range == entropy_range ? entropy_answer(seen, answer) : mse_answer(seen, answer);
 }

@@ -2,6 +2,7 @@
 #include "calib/runner.h"
 
 #include "base/mem.h"
+#include "exec/on_device.h"
 
 static int compile(ed_runner *r, ed_exec **out, int64_t size, ed_exec *share)
 {
@@ -16,6 +17,8 @@ static int compile(ed_runner *r, ed_exec **out, int64_t size, ed_exec *share)
     ed_free(shapes);
     if (rc == ED_OK && r->observe)
         ed_exec_set_observer(*out, r->observe, r->observe_ctx);
+    if (rc == ED_OK && r->observers)
+        ed_exec_observe_on_device(*out, r->observers, r->observer_of);
     return rc;
 }
 
@@ -34,21 +37,35 @@ int ed_runner_init(ed_runner *r, const ed_graph *graph, ed_dataset *data,
     return rc;
 }
 
-int ed_runner_run(ed_runner *r, const ed_batch *batch)
+int ed_runner_exec(ed_exec **out, ed_runner *r, int64_t samples)
 {
     int64_t size = ed_dataset_batch_size(r->data), count = ed_dataset_count(r->data);
-    ed_exec *exec = r->full;
-    if (batch->size != (size < count ? size : count)) {
-        if (r->ragged && r->ragged_size != batch->size) {
-            ed_exec_free(r->ragged);
-            r->ragged = NULL;
-        }
-        if (!r->ragged)
-            ED_TRY(compile(r, &r->ragged, batch->size, r->full));
-        r->ragged_size = batch->size;
-        exec = r->ragged;
+    *out = r->full;
+    if (samples == (size < count ? size : count))
+        return ED_OK;
+    if (r->ragged && r->ragged_size != samples) {
+        ed_exec_free(r->ragged);
+        r->ragged = NULL;
     }
+    if (!r->ragged)
+        ED_TRY(compile(r, &r->ragged, samples, r->full));
+    r->ragged_size = samples;
+    *out = r->ragged;
+    return ED_OK;
+}
+
+int ed_runner_run(ed_runner *r, const ed_batch *batch)
+{
+    ed_exec *exec;
+    ED_TRY(ed_runner_exec(&exec, r, batch->size));
     return ed_exec_run(exec, batch->inputs, r->outputs);
+}
+
+void ed_runner_observe_on_device(ed_runner *r, void *observers, const uint32_t *observer_of)
+{
+    r->observers = observers;
+    r->observer_of = observer_of;
+    ed_exec_observe_on_device(r->full, observers, observer_of);
 }
 
 void ed_runner_clear(ed_runner *r)

@@ -160,6 +160,13 @@ static int open_file(ed_dataset *d, const ed_graph *graph, const ed_dataset_opti
     return set_batch(d, graph, opts);
 }
 
+/* Reading ahead, unless it does already. */
+static int start_thread(ed_dataset *d)
+{
+    return d->prefetch ? ED_OK
+                       : ed_prefetch_new(&d->prefetch, d->count, d->batch, ed_reader_fill, d);
+}
+
 int ed_dataset_open(ed_dataset **out, const char *path, const ed_graph *graph,
                     const ed_dataset_options *opts)
 {
@@ -185,7 +192,7 @@ int ed_dataset_open(ed_dataset **out, const char *path, const ed_graph *graph,
     ED_GOTO(open_file(d, graph, opts));
     ED_GOTO(ed_reader_new_buffers(d));
     d->hash = hash_file(d);
-    ED_GOTO(ed_prefetch_new(&d->prefetch, d->count, d->batch, ed_reader_fill, d));
+    ED_GOTO(start_thread(d));
 done:
     if (rc != ED_OK)
         ed_dataset_close(d);
@@ -199,6 +206,7 @@ void ed_dataset_close(ed_dataset *d)
     if (!d)
         return;
     ed_prefetch_free(d->prefetch); /* first: the thread uses all of the rest */
+    d->prefetch = NULL;
     ed_h5_enter();
     for (size_t i = 0; i < d->n_sources; i++)
         ed_source_close(&d->sources[i]);
@@ -242,10 +250,12 @@ int ed_dataset_next(ed_dataset *d, ed_batch *batch)
     int index;
     int64_t count;
     *batch = (ed_batch){ 0 };
+    ED_TRY(start_thread(d));
     ED_TRY(ed_prefetch_next(d->prefetch, &index, &count));
     if (count == 0)
         return ED_OK;
     const ed_batch_slot *slot = &d->slots[index];
+    d->current = index;
     d->nonfinite += slot->nonfinite;
     *batch = (ed_batch){ .size = count, .inputs = slot->views, .labels = slot->labels };
     return ED_OK;
@@ -253,6 +263,7 @@ int ed_dataset_next(ed_dataset *d, ed_batch *batch)
 
 int ed_dataset_rewind(ed_dataset *d)
 {
+    ED_TRY(start_thread(d));
     ed_prefetch_rewind(d->prefetch);
     d->nonfinite = 0;
     return ED_OK;

@@ -110,12 +110,17 @@ int ed_reader_fill(void *ctx, int index, int64_t first, int64_t count)
     slot->nonfinite = 0;
     for (size_t i = 0; i < d->n_sources; i++) {
         const ed_source *s = &d->sources[i];
+        ed_shape shape = s->shape;
+        shape.dim[0] = count;
+        if (d->is_raw) {
+            ED_TRY(read_rows(&s->data, first, count, 0, d->raw_slots[index][i]));
+            ED_TRY(ed_tensor_view(&slot->tensors[i], s->convert.to, &shape, NULL));
+            continue;
+        }
         ED_TRY(read_rows(&s->data, first, count, 0, d->raw));
         ed_convert_bad bad = ed_convert_run(&s->convert, slot->data[i], d->raw, count);
         ED_TRY(judge(d, s, &bad, first));
         slot->nonfinite += bad.count;
-        ed_shape shape = s->shape;
-        shape.dim[0] = count;
         ED_TRY(ed_tensor_view(&slot->tensors[i], s->convert.to, &shape, slot->data[i]));
     }
     if (d->has_labels)

@@ -3,6 +3,7 @@
 #define DATA_READER_H
 
 #include "data/prefetch.h"
+#include "data/raw.h"
 #include "data/source.h"
 #include "ed/dataset.h"
 
@@ -28,6 +29,11 @@ struct ed_dataset {
     void *raw; /* stored rows of one input, before conversion: the thread's */
     ed_batch_slot slots[ED_PREFETCH_SLOTS];
     ed_prefetch *prefetch;
+    int current; /* slot of the batch that the caller has */
+    /* raw.c */
+    bool is_raw;
+    ed_raw_memory raw_memory;
+    void **raw_slots[ED_PREFETCH_SLOTS]; /* per input */
 };
 
 /* Allocate raw and slots for d->batch samples. ED_ESHAPE (too large), ED_ENOMEM; what was allocated

@@ -24,12 +24,19 @@ static int read_options(ed_exec *x, const ed_exec_options *o)
         x->kept[g->outputs[i]] = true;
     if (!o)
         return ED_OK;
-    ED_FAIL_IF(o->device && strcmp(o->device, ED_DEVICE_CPU) != 0, ED_ENOTFOUND,
-               "there is no device '%s' in this build; use '%s'", o->device, ED_DEVICE_CPU);
+    if (o->device && strcmp(o->device, ED_DEVICE_CPU) != 0) {
+        ed_device_options device = { .autotune = o->autotune };
+        ED_TRY(ed_precision_find(&device.precision, o->precision));
+        ED_TRY(ed_device_open(&x->device, o->device, &device));
+    }
+    ED_FAIL_IF(o->share && o->share->device != x->device, ED_EINVAL,
+               "an executor can only share the weights of one on the same device");
     ED_FAIL_IF(o->share && o->share->graph != g, ED_EINVAL,
                "an executor can only share the weights of one for the same graph");
     x->reference = o->reference;
     x->observe_plain = o->observe_plain;
+    x->profile = o->profile;
+    x->no_outputs = o->no_outputs;
     x->share = o->share;
     for (size_t i = 0; i < o->observed_count; i++) {
         ed_id id = ed_graph_find_value(g, o->observed[i]);
@@ -54,13 +61,15 @@ static int compile(ed_exec *x, const ed_shape *shapes, const ed_exec_options *op
 {
     ED_TRY(make_arrays(x));
     ED_TRY(read_options(x, opts));
-    ED_TRY(ed_dnn_new(&x->dnn));
+    if (!x->device)
+        ED_TRY(ed_dnn_new(&x->dnn));
     ED_TRY(ed_exec_concrete(x, shapes));
     ED_TRY(check_observed(x));
     ED_TRY(ed_exec_chains(x));
     ED_TRY(ed_exec_kernels(x));
     ED_TRY(ed_exec_prune(x));
-    return ed_exec_memory(x);
+    ED_TRY(ed_exec_memory(x));
+    return x->device ? ed_exec_device_warm(x) : ED_OK;
 }
 
 int ed_exec_new(ed_exec **out, const ed_graph *graph, const ed_shape *shapes,
@@ -120,6 +129,7 @@ ed_exec_stats ed_exec_get_stats(const ed_exec *exec)
                             .activation_bytes = exec->memory_bytes + exec->scratch_bytes };
     for (size_t i = 0; i < exec->n_steps; i++) {
         stats.reorders += exec->steps[i].node == NULL;
+        stats.host_steps += exec->steps[i].on_host;
         stats.weight_bytes += exec->steps[i].weight_bytes;
     }
     return stats;
@@ -129,6 +139,8 @@ void ed_exec_free(ed_exec *exec)
 {
     if (!exec)
         return;
+    if (exec->device)
+        ed_exec_device_free(exec);
     for (size_t i = 0; i < exec->n_steps; i++) {
         ed_step *s = &exec->steps[i];
         if (s->kernel && s->kernel->free && s->state)

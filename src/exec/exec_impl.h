@@ -6,7 +6,9 @@
 #define EXEC_EXEC_IMPL_H
 
 #include "ed/exec.h"
+#include "exec/on_device.h"
 
+#include "backend/backend.h"
 #include "backend/onednn.h"
 #include "ops/op.h"
 
@@ -28,12 +30,14 @@ typedef struct ed_buffer {
 
 /* One kernel call. */
 typedef struct ed_step {
-    const ed_kernel *kernel; /* NULL: a change of layout, or a copy when `reorder` is NULL too */
-    const char *name;        /* of the implementation */
-    const char *refused;     /* why the best row did not take it, or NULL */
-    const ed_node *node;     /* the first one; NULL for a change of layout */
-    uint32_t taken;          /* nodes from that one on in running order */
-    uint32_t position;       /* of the first node in ed_exec.order */
+    const ed_kernel *kernel; /* NULL: a copy, or a change of layout (by `reorder` on the CPU) */
+    bool on_host;            /* a reference kernel in the middle of a device's run */
+    ed_tensor **host_in, **host_out; /* its operands here; NULL: omitted */
+    const char *name;                /* of the implementation */
+    const char *refused;             /* why the best row did not take it, or NULL */
+    const ed_node *node;             /* the first one; NULL for a change of layout */
+    uint32_t taken;                  /* nodes from that one on in running order */
+    uint32_t position;               /* of the first node in ed_exec.order */
     void *state;
     ed_prim *reorder;
     uint32_t n_in, n_out;
@@ -52,8 +56,9 @@ typedef struct ed_chain {
 
 struct ed_exec {
     const ed_graph *graph;
-    bool reference;
-    int threads; /* at compile time: the library's kernels are made for that number */
+    bool reference, profile, no_outputs;
+    const ed_device *device; /* NULL: the CPU */
+    int threads;             /* at compile time: the library's kernels are made for that number */
     const ed_exec *share;
     ed_dnn *dnn;
     ed_arena *arena; /* lists of steps, parameters */
@@ -88,6 +93,15 @@ struct ed_exec {
     float *plain; /* an observed value in row-major order; NULL unless some value needs it */
     ed_observe_fn observe;
     void *observe_ctx;
+    /* device.c: on a device only */
+    void *device_inputs;         /* memory of the inputs */
+    void **device_constants;     /* [n_buffers], NULL but for constants that steps read */
+    ed_tensor **device_outputs;  /* copies of the outputs here */
+    void *staging;               /* an observed value in row-major order */
+    void *observers;             /* of the backend; borrowed */
+    const uint32_t *observer_of; /* per value id; ED_NONE */
+    void *recorded;              /* the steps as a graph of the backend */
+    void *marks[4];              /* of one step, of a run */
 };
 
 /* Stages, in order. */
@@ -96,5 +110,17 @@ int ed_exec_chains(ed_exec *x);
 int ed_exec_kernels(ed_exec *x);
 int ed_exec_prune(ed_exec *x);
 int ed_exec_memory(ed_exec *x);
+
+/* ---- on a device (device_memory.c, device_run.c) ---- */
+/* The kernel rows of a node; NULL: none. */
+const ed_kernel *ed_exec_rows(const ed_exec *x, const ed_op *op, const ed_node *node);
+/* Allocate what memory.c planned, copy constants. */
+int ed_exec_device_memory(ed_exec *x);
+/* Run once on zeros: what the libraries load at a kernel's first use is loaded. */
+int ed_exec_device_warm(ed_exec *x);
+int ed_exec_device_run(ed_exec *x, const ed_tensor *const *inputs);
+/* The steps alone, queued; recorded when that is possible. */
+int ed_exec_device_steps(ed_exec *x);
+void ed_exec_device_free(ed_exec *x);
 
 #endif

@@ -7,6 +7,8 @@
  */
 #include "exec/exec_impl.h"
 
+#include "base/parallel.h"
+
 #include <string.h>
 
 static int add_buffer(ed_exec *x, uint32_t *out, ed_id value, ed_layout layout)
@@ -17,7 +19,8 @@ static int add_buffer(ed_exec *x, uint32_t *out, ed_id value, ed_layout layout)
     *b = (ed_buffer){ .value = value, .layout = layout, .root = (uint32_t)x->n_buffers };
     ED_TRY(ed_tensor_view(&b->tensor, type->dtype, &type->shape, NULL));
     ED_TRY(ed_layout_numel(&b->numel, layout, &type->shape));
-    b->nbytes = layout == ED_LAYOUT_PLAIN ? b->tensor.nbytes : (size_t)b->numel * sizeof(float);
+    b->nbytes =
+        layout == ED_LAYOUT_PLAIN ? b->tensor.nbytes : (size_t)b->numel * ed_layout_element(layout);
     if (x->where[value] == ED_NONE) {
         x->where[value] = (uint32_t)x->n_buffers;
         x->layouts[value] = layout;
@@ -55,9 +58,11 @@ static int add_copy(ed_exec *x, uint32_t *out, uint32_t from, ed_layout layout)
     s->name = "copy";
     if (ed_layout_same_storage(lies, layout, &x->types[value].shape))
         return ED_OK;
+    s->name = "reorder";
+    if (x->device)
+        return ED_OK;
     ed_dnn_tensor t = { .shape = &x->types[value].shape, .layout = lies };
     ED_TRY(ed_dnn_reorder_new(&s->reorder, x->dnn, &t, layout));
-    s->name = "reorder";
     s->scratch = ed_prim_scratch(s->reorder);
     return ED_OK;
 }
@@ -105,6 +110,7 @@ static ed_kernel_plan question(const ed_exec *x, uint32_t at, uint32_t count)
         .order = x->place,
         .last_read = x->last_read,
         .dnn = x->dnn,
+        .device = x->device ? x->device->handle : NULL,
         .inplace = -1,
     };
 }
@@ -148,7 +154,9 @@ static void alias(ed_exec *x, const ed_op *op, ed_step *s)
     s->name = "alias";
 }
 
-static int adopt_reference(ed_exec *x, const ed_op *op, const ed_kernel *kernel, uint32_t at)
+/* A row that runs one node, with all its inputs and outputs in the layout. */
+static int adopt_plain(ed_exec *x, const ed_op *op, const ed_kernel *kernel, uint32_t at,
+                       ed_layout layout)
 {
     const ed_node *node = x->order[at];
     ed_step *s;
@@ -159,12 +167,12 @@ static int adopt_reference(ed_exec *x, const ed_op *op, const ed_kernel *kernel,
     for (uint32_t i = 0; i < node->n_in; i++) {
         in[i] = ED_NONE;
         if (node->in[i] != ED_NONE)
-            ED_TRY(buffer_in_layout(x, &in[i], node->in[i], ED_LAYOUT_PLAIN));
+            ED_TRY(buffer_in_layout(x, &in[i], node->in[i], layout));
     }
     ED_TRY(add_step(x, &s, node->n_in, node->n_out));
     s->in = in;
     s->kernel = kernel;
-    s->name = kernel->name;
+    s->name = kernel ? kernel->name : "copy";
     s->node = node;
     s->position = at;
     s->taken = 1;
@@ -172,40 +180,99 @@ static int adopt_reference(ed_exec *x, const ed_op *op, const ed_kernel *kernel,
         s->out[i] = ED_NONE;
         if (node->out[i] == ED_NONE)
             continue;
-        ED_TRY(add_buffer(x, &buffer, node->out[i], ED_LAYOUT_PLAIN));
+        ED_TRY(add_buffer(x, &buffer, node->out[i], layout));
         s->out[i] = buffer;
     }
     alias(x, op, s);
     return ED_OK;
 }
 
+/* A node that changes the shape alone, on a device: the input in row-major order, whatever it is
+ * stored as, and nothing to do where the output lies in its memory. */
+static int adopt_alias(ed_exec *x, const ed_op *op, uint32_t at)
+{
+    const ed_node *node = x->order[at];
+    ed_layout layout = x->where[node->in[0]] == ED_NONE ? ED_LAYOUT_PLAIN : x->layouts[node->in[0]];
+    layout = ed_layout_element(layout) == 2 ? ED_LAYOUT_PLAIN_BF16 : ED_LAYOUT_PLAIN;
+    uint32_t in, out;
+    ed_step *s;
+    ED_TRY(buffer_in_layout(x, &in, node->in[0], layout));
+    ED_TRY(add_buffer(x, &out, node->out[0], layout));
+    ED_TRY(add_step(x, &s, 1, 1));
+    s->in[0] = in;
+    s->out[0] = out;
+    s->name = "copy";
+    s->node = node;
+    s->position = at;
+    s->taken = 1;
+    alias(x, op, s);
+    return ED_OK;
+}
+
+/* The node's reference kernel, with copies around it where the values lie on a device. */
+static int adopt_reference(ed_exec *x, const ed_op *op, uint32_t at)
+{
+    ED_TRY(adopt_plain(x, op, ed_op_reference(op), at, ED_LAYOUT_PLAIN));
+    ed_step *s = &x->steps[x->n_steps - 1];
+    s->on_host = x->device && !s->inplace;
+    if (s->on_host)
+        s->name = "host";
+    return ED_OK;
+}
+
+static int adopt(ed_exec *x, const ed_op *op, const ed_kernel *kernel, const ed_kernel_plan *p,
+                 uint32_t at)
+{
+    if (!p->plain)
+        return adopt_fast(x, kernel, p, at);
+    int rc = adopt_plain(x, op, kernel, at, ED_LAYOUT_PLAIN);
+    if (rc != ED_OK) {
+        if (kernel->free && p->state)
+            kernel->free(p->state);
+        return rc;
+    }
+    ed_step *s = &x->steps[x->n_steps - 1];
+    s->state = p->state;
+    s->scratch = p->scratch;
+    s->name = p->kernel ? p->kernel : kernel->name;
+    return ED_OK;
+}
+
+const ed_kernel *ed_exec_rows(const ed_exec *x, const ed_op *op, const ed_node *node)
+{
+    if (x->reference)
+        return NULL;
+    return x->device ? x->device->api->kernels(node->domain, node->op_type) : op->forward;
+}
+
 /* Ask the rows of the node at `at`, best first; *taken tells how many nodes the one that agreed
- * runs. */
+ * runs. The reference kernel is the last one of all. */
 static int choose(ed_exec *x, uint32_t at, uint32_t count, uint32_t *taken)
 {
     const ed_op *op;
+    const ed_node *node = x->order[at];
     const char *refused = NULL;
-    ED_TRY(ed_op_find(&op, x->graph, x->order[at]));
-    for (const ed_kernel *k = op->forward; k->name; k++) {
-        if (k->plan && !x->reference) {
-            ed_kernel_plan p = question(x, at, count);
-            p.shared = shared_state(x, x->order[at], k);
-            ED_TRY(k->plan(&p));
-            if (p.taken) {
-                ED_TRY(adopt_fast(x, k, &p, at));
-                *taken = p.taken;
-                goto found;
-            }
-            refused = refused ? refused : p.reason;
-        } else if (!k->plan) {
-            ED_TRY(adopt_reference(x, op, k, at));
-            *taken = 1;
-            goto found;
+    *taken = 1;
+    ED_TRY(ed_op_find(&op, x->graph, node));
+    if (x->device && (op->traits & ED_OP_ALIAS) && node->n_out == 1 && node->in[0] != ED_NONE)
+        return adopt_alias(x, op, at);
+    for (const ed_kernel *k = ed_exec_rows(x, op, node); k && k->name && k->plan; k++) {
+        ed_kernel_plan p = question(x, at, count);
+        p.shared = shared_state(x, node, k);
+        int rc = k->plan(&p);
+        if (rc != ED_OK && x->device)
+            return ed_error_context(ed_backend_failed(x->device->api, rc), "%s",
+                                    ed_node_label(x->graph, node));
+        ED_TRY(rc);
+        if (p.taken) {
+            ED_TRY(adopt(x, op, k, &p, at));
+            *taken = p.taken;
+            x->steps[x->n_steps - 1].refused = refused;
+            return ED_OK;
         }
+        refused = refused ? refused : p.reason;
     }
-    return ed_error_set(ED_EUNSUPPORTED, "%s: no kernel of this build runs it",
-                        ed_node_label(x->graph, x->order[at]));
-found:
+    ED_TRY(adopt_reference(x, op, at));
     x->steps[x->n_steps - 1].refused = refused;
     return ED_OK;
 }
@@ -224,6 +291,23 @@ static int place_outputs(ed_exec *x)
     return ED_OK;
 }
 
+static void prepare_range(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const ed_exec *x = ctx;
+    (void)thread;
+    for (int64_t c = begin; c < end; c++) {
+        const ed_op *op;
+        uint32_t at = x->chains[c].begin;
+        if (ed_op_find(&op, x->graph, x->order[at]) != ED_OK)
+            continue;
+        for (const ed_kernel *k = ed_exec_rows(x, op, x->order[at]); k && k->name; k++) {
+            ed_kernel_plan p = question(x, at, x->chains[c].count);
+            if (k->prepare)
+                k->prepare(&p);
+        }
+    }
+}
+
 int ed_exec_kernels(ed_exec *x)
 {
     const ed_graph *g = x->graph;
@@ -239,6 +323,8 @@ int ed_exec_kernels(ed_exec *x)
         ED_TRY(add_buffer(x, &b, g->inputs[i], ED_LAYOUT_PLAIN));
         x->buffers[b].home = ED_HOME_INPUT;
     }
+    if (x->device)
+        ed_parallel_for((int64_t)x->n_chains, 1, prepare_range, x);
     for (size_t c = 0; c < x->n_chains; c++) {
         uint32_t at = x->chains[c].begin, end = at + x->chains[c].count, taken = 0;
         for (; at < end; at += taken)

@@ -5,7 +5,7 @@
  */
 #include "exec/exec_impl.h"
 
-enum { ALIGN = 64 };
+enum { ALIGN = 256 }; /* what kernels on a device like */
 
 static void extend(ed_exec *x, uint32_t buffer, uint32_t step, bool write)
 {
@@ -103,7 +103,7 @@ static void point(ed_exec *x)
         if (b->home == ED_HOME_ARENA)
             b->tensor.data = x->memory + x->buffers[b->root].offset;
         else if (b->home == ED_HOME_CONSTANT)
-            b->tensor.data = x->constants[b->value]->data;
+            b->tensor.data = x->device ? x->device_constants[i] : x->constants[b->value]->data;
     }
     for (size_t i = 0; i < x->n_steps; i++) {
         ed_step *s = &x->steps[i];
@@ -135,10 +135,14 @@ int ed_exec_memory(ed_exec *x)
     for (size_t i = 0; i < x->n_steps; i++)
         if (x->steps[i].scratch > x->scratch_bytes)
             x->scratch_bytes = x->steps[i].scratch;
-    x->memory = ed_aligned_alloc(x->memory_bytes);
-    x->scratch = x->memory ? ed_aligned_alloc(x->scratch_bytes) : NULL;
-    if (!x->scratch)
-        return ED_ENOMEM;
+    if (x->device) {
+        ED_TRY(ed_exec_device_memory(x));
+    } else {
+        x->memory = ed_aligned_alloc(x->memory_bytes);
+        x->scratch = x->memory ? ed_aligned_alloc(x->scratch_bytes) : NULL;
+        if (!x->scratch)
+            return ED_ENOMEM;
+    }
     point(x);
-    return make_plain(x);
+    return x->device ? ED_OK : make_plain(x);
 }

@@ -11,11 +11,11 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int set_inputs(ed_exec *x, const ed_tensor *const *inputs)
+static int check_inputs(ed_exec *x, const ed_tensor *const *inputs)
 {
     const ed_graph *g = x->graph;
     for (size_t i = 0; i < g->n_inputs; i++) {
-        ed_buffer *b = &x->buffers[i]; /* the first buffers are the inputs, in order */
+        const ed_buffer *b = &x->buffers[i]; /* the first buffers are the inputs, in order */
         char given[128], wanted[128];
         ED_FAIL_IF(inputs[i]->dtype != b->tensor.dtype ||
                        !ed_shape_equal(&inputs[i]->shape, &b->tensor.shape),
@@ -24,7 +24,6 @@ static int set_inputs(ed_exec *x, const ed_tensor *const *inputs)
                    ed_shape_format(given, sizeof given, &inputs[i]->shape),
                    ed_dtype_name(b->tensor.dtype),
                    ed_shape_format(wanted, sizeof wanted, &b->tensor.shape));
-        b->tensor.data = inputs[i]->data;
     }
     return ED_OK;
 }
@@ -98,20 +97,77 @@ static int run_steps(ed_exec *exec)
     return ED_OK;
 }
 
-int ed_exec_run(ed_exec *exec, const ed_tensor *const *inputs, const ed_tensor **outputs)
+static int run_here(ed_exec *x, const ed_tensor *const *inputs)
 {
     int threads =
         ed_threads_get(); /* of the caller's thread, which need not be the compiling one */
-    ED_TRY(set_inputs(exec, inputs));
-    ED_TRY(observe_given(exec));
-    if (threads != exec->threads)
-        ED_TRY(ed_threads_set(exec->threads));
-    int rc = run_steps(exec);
-    if (threads != exec->threads)
+    for (size_t i = 0; i < x->graph->n_inputs; i++)
+        x->buffers[i].tensor.data = inputs[i]->data;
+    ED_TRY(observe_given(x));
+    if (threads != x->threads)
+        ED_TRY(ed_threads_set(x->threads));
+    int rc = run_steps(x);
+    if (threads != x->threads)
         ed_threads_set(threads);
-    ED_TRY(rc);
+    return rc;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static int time_on_device(double *seconds, ed_exec *x)
+{
+    const ed_device *d = x->device;
+    ED_DEVICE_TRY(d, d->api->mark(d->handle, &x->marks[2]));
+    ED_TRY(ed_exec_device_steps(x));
+    ED_DEVICE_TRY(d, d->api->mark(d->handle, &x->marks[3]));
+    ED_DEVICE_TRY(d, d->api->seconds(d->handle, seconds, x->marks[2], x->marks[3]));
+    return ED_OK;
+}
+
+static int time_here(double *seconds, ed_exec *x)
+{
+    double begin = now();
+    ED_TRY(run_steps(x));
+    *seconds = now() - begin;
+    return ED_OK;
+}
+
+int ed_exec_time(double *seconds, ed_exec *exec, int repeats)
+{
+    ED_FAIL_IF(exec->runs == 0 || repeats < 1, ED_EINVAL,
+               "a run is timed after the first one, at least once");
+    double *all = ed_malloc((size_t)repeats * sizeof *all);
+    if (!all)
+        return ED_ENOMEM;
+    int rc = ED_OK;
+    if (exec->device) /* the second run records the steps */
+        ED_GOTO(ed_exec_device_steps(exec));
+    exec->runs = 0;
+    for (size_t i = 0; i < exec->n_steps; i++)
+        exec->steps[i].seconds = 0;
+    for (int i = 0; i < repeats; i++, exec->runs++)
+        ED_GOTO(exec->device ? time_on_device(&all[i], exec) : time_here(&all[i], exec));
+    qsort(all, (size_t)repeats, sizeof *all, by_value);
+    *seconds = all[repeats / 2];
+done:
+    ed_free(all);
+    return rc;
+}
+
+int ed_exec_run(ed_exec *exec, const ed_tensor *const *inputs, const ed_tensor **outputs)
+{
+    ED_TRY(check_inputs(exec, inputs));
+    if (exec->device)
+        ED_TRY(ed_exec_device_run(exec, inputs));
+    else
+        ED_TRY(run_here(exec, inputs));
     exec->runs++;
     for (size_t i = 0; i < exec->graph->n_outputs; i++)
-        outputs[i] = &exec->buffers[exec->outputs[i]].tensor;
+        outputs[i] =
+            exec->device ? exec->device_outputs[i] : &exec->buffers[exec->outputs[i]].tensor;
     return ED_OK;
 }

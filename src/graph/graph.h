@@ -113,7 +113,7 @@ struct ed_graph {
 /* ---- making (graph.c) ---- */
 int ed_graph_new(ed_graph **out, const char *name);
 /* Version of a domain's opset; 0 if the model imports none. */
-int64_t ed_graph_opset(const ed_graph *g, const char *domain);
+ED_PLUGIN int64_t ed_graph_opset(const ed_graph *g, const char *domain);
 int ed_graph_set_opset(ed_graph *g, const char *domain, int64_t version);
 /* The dimension number (-2 - k) of a named symbol, made when new. ED_ENOMEM: returns
  * ED_DIM_UNKNOWN. */
@@ -140,7 +140,7 @@ int ed_node_set_attr(ed_graph *g, ed_id node, const ed_attr *attr);
 int ed_node_set_int(ed_graph *g, ed_id node, const char *name, int64_t value);
 int ed_node_set_float(ed_graph *g, ed_id node, const char *name, float value);
 int ed_node_set_ints(ed_graph *g, ed_id node, const char *name, const int64_t *v, size_t n);
-const ed_attr *ed_node_attr(const ed_node *node, const char *name);
+ED_PLUGIN const ed_attr *ed_node_attr(const ed_node *node, const char *name);
 
 /* ---- looking ---- */
 /* Input i of a node, ED_NONE when omitted or beyond the list. */
@@ -149,9 +149,9 @@ static inline ed_id ed_node_in(const ed_node *node, uint32_t i)
     return i < node->n_in ? node->in[i] : ED_NONE;
 }
 /* The constant behind input i, or NULL. */
-const ed_tensor *ed_node_constant(const ed_graph *g, const ed_node *node, uint32_t i);
+ED_PLUGIN const ed_tensor *ed_node_constant(const ed_graph *g, const ed_node *node, uint32_t i);
 /* "Conv 'conv1'" (or by its first output when it has no name), in a per-thread ring buffer. */
-const char *ed_node_label(const ed_graph *g, const ed_node *node);
+ED_PLUGIN const char *ed_node_label(const ed_graph *g, const ed_node *node);
 /* Number of consuming inputs, plus one if it is a graph output. */
 size_t ed_value_uses(const ed_value *value);
 

@@ -72,7 +72,12 @@ int ed_op_evaluate(const ed_graph *g, const ed_node *node, const ed_tensor *cons
                                  "the shape of its output %u does not follow from its inputs", i));
         ED_GOTO(ed_tensor_new(&outs[i], e.out[i].dtype, &e.out[i].shape));
     }
-    ed_call call = { node, e.params, NULL, NULL, node->n_in, node->n_out, in, outs };
+    ed_call call = { .node = node,
+                     .params = e.params,
+                     .n_in = node->n_in,
+                     .n_out = node->n_out,
+                     .in = in,
+                     .out = outs };
     rc = ed_op_reference(op)->run(&call);
     if (rc != ED_OK)
         rc = ed_error_context(rc, "%s", ed_node_label(g, node));

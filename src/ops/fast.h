@@ -11,7 +11,7 @@
 
 #define ED_FAST_ROW(row)                                                                           \
     {                                                                                              \
-        row##_name, "cpu", row##_plan, row##_run, row##_free                                       \
+        row##_name, "cpu", row##_plan, row##_run, row##_free, NULL                                 \
     }
 #define ED_DECLARE_ROW(row)                                                                        \
     int row##_plan(ed_kernel_plan *p);                                                             \
@@ -49,23 +49,23 @@ ED_DECLARE_ROW(ed_vector_norm);    /* LayerNormalization */
 
 /* ---- for the rows' plan() (fast.c) ---- */
 /* Refuse with a static text; returns ED_OK. */
-int ed_plan_refuse(ed_kernel_plan *p, const char *reason);
+ED_PLUGIN int ed_plan_refuse(ed_kernel_plan *p, const char *reason);
 /* True when nodes[0 .. count) can disappear in one step: only the last one's output is seen. */
-bool ed_plan_closed(const ed_kernel_plan *p, uint32_t count);
+ED_PLUGIN bool ed_plan_closed(const ed_kernel_plan *p, uint32_t count);
 /* True when nobody reads the value after nodes[0 .. count): its memory may be overwritten. */
-bool ed_plan_dies(const ed_kernel_plan *p, ed_id value, uint32_t count);
+ED_PLUGIN bool ed_plan_dies(const ed_kernel_plan *p, ed_id value, uint32_t count);
 /* The output of nodes[count - 1]. */
-ed_id ed_plan_output(const ed_kernel_plan *p, uint32_t count);
+ED_PLUGIN ed_id ed_plan_output(const ed_kernel_plan *p, uint32_t count);
 /* The value whose memory this one lies in when the executor lets it (ED_OP_ALIAS). */
-ed_id ed_plan_memory(const ed_kernel_plan *p, ed_id value);
+ED_PLUGIN ed_id ed_plan_memory(const ed_kernel_plan *p, ed_id value);
 /* A float32 value that holds elements. */
-bool ed_plan_is_f32(const ed_kernel_plan *p, ed_id value);
+ED_PLUGIN bool ed_plan_is_f32(const ed_kernel_plan *p, ed_id value);
 
 /* The activation of node k as a post-op; false when it is none, or one that oneDNN lacks. */
-bool ed_fuse_activation(ed_posts *posts, const ed_kernel_plan *p, uint32_t k);
+ED_PLUGIN bool ed_fuse_activation(ed_posts *posts, const ed_kernel_plan *p, uint32_t k);
 
 /* Nodes k to k + n write Gelu(x) with Erf (onednn_gelu.c); returns n, 0 when they do not. */
-uint32_t ed_fuse_gelu(ed_posts *posts, const ed_kernel_plan *p, uint32_t k, ed_id x);
+ED_PLUGIN uint32_t ed_fuse_gelu(ed_posts *posts, const ed_kernel_plan *p, uint32_t k, ed_id x);
 
 /* What follows nodes[0] in its group and can be computed with it. */
 typedef struct ed_fused {
@@ -75,7 +75,7 @@ typedef struct ed_fused {
     ed_id bias;     /* a constant [n] added along the last axis; ED_NONE */
 } ed_fused;
 /* `row_bias`: an Add of a constant row is a bias. Else every Add is a residual. */
-void ed_fuse(ed_fused *out, const ed_kernel_plan *p, bool row_bias);
+ED_PLUGIN void ed_fuse(ed_fused *out, const ed_kernel_plan *p, bool row_bias);
 
 /* ---- for run(): a physical layout as loops, [n][g][s][b]; element i of channel block (n, g) is
  * channel g * b + i. PLAIN: g = C, b = 1; NHWC: g = 1, b = C; blocked: g = C/b. ---- */

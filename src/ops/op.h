@@ -72,6 +72,7 @@ typedef struct ed_call {
     const void *params;
     void *state;   /* what plan() made; NULL for reference rows */
     void *scratch; /* of the planned size, 64-byte aligned; contents undefined */
+    void *device;  /* the backend's handle; NULL on the CPU */
     uint32_t n_in, n_out;
     const ed_tensor *const *in;
     ed_tensor *const *out;
@@ -92,12 +93,17 @@ typedef struct ed_kernel_plan {
     const bool *kept;         /* observed or a graph output: must not disappear inside a step */
     const uint32_t *order;    /* per node id: its place in the running order */
     const uint32_t
-        *last_read;     /* per value: place of its last reader, UINT32_MAX: never overwrite */
-    struct ed_dnn *dnn; /* engine of the executor; outlives the state */
+        *last_read; /* per value: place of its last reader, UINT32_MAX: never overwrite */
+    struct ed_dnn
+        *dnn;     /* engine of the executor; outlives the state; NULL elsewhere than on the CPU */
+    void *device; /* handle of the backend; NULL on the CPU */
     const void *shared; /* state of the same row for the same node whose packed weights may be
                            borrowed; NULL */
     /* answered */
     uint32_t taken;     /* nodes run by this row; 0: refused */
+    bool plain;         /* runs nodes[0] alone as a reference row does: in[i] is node input i, every
+                           output is written, all are row-major; only `state`, `scratch` and
+                           `kernel` of what follows count. Any number of inputs and outputs */
     const char *reason; /* why refused; static text */
     uint32_t n_in;
     ed_id in[ED_CALL_MAX]; /* values that run() reads (no prepacked constants) */
@@ -113,15 +119,19 @@ typedef struct ed_kernel_plan {
 
 typedef struct ed_kernel {
     const char *name;                  /* "reference", "onednn"; NULL ends the list */
-    const char *backend;               /* "cpu" */
+    const char *backend;               /* "cpu", "cuda" */
     int (*plan)(ed_kernel_plan *plan); /* NULL: a reference row. ED_OK also when refused */
     int (*run)(const ed_call *call); /* a failure's sentence leaves the node's name to the caller */
     void (*free)(void *state);
+    /* Make what plan() will want for nodes[0], where that is slow; called by several threads, for
+     * all nodes of a graph, before the first plan(). Failures are plan()'s to tell. NULL: nothing
+     */
+    void (*prepare)(ed_kernel_plan *plan);
 } ed_kernel;
 
 #define ED_REFERENCE(fn)                                                                           \
     {                                                                                              \
-        "reference", "cpu", NULL, fn, NULL                                                         \
+        "reference", "cpu", NULL, fn, NULL, NULL                                                   \
     }
 
 /* ---- the row ---- */
@@ -155,13 +165,13 @@ typedef struct ed_op {
 } ed_op;
 
 /* The row for a node of this graph. ED_EUNSUPPORTED names node, operator, opset and what to do. */
-int ed_op_find(const ed_op **out, const ed_graph *g, const ed_node *node);
+ED_PLUGIN int ed_op_find(const ed_op **out, const ed_graph *g, const ed_node *node);
 /* Traits of a node, 0 if no row is found. */
-unsigned ed_op_traits(const ed_graph *g, const ed_node *node);
+ED_PLUGIN unsigned ed_op_traits(const ed_graph *g, const ed_node *node);
 /* Row i of all tables, NULL at the end: for listings and tests. */
-const ed_op *ed_op_at(size_t i);
+ED_PLUGIN const ed_op *ed_op_at(size_t i);
 /* Parse the attributes into params (params_size bytes, zeroed first); unknown ones are ignored. */
-int ed_op_params(const ed_op *op, const ed_graph *g, const ed_node *node, void *params);
+ED_PLUGIN int ed_op_params(const ed_op *op, const ed_graph *g, const ed_node *node, void *params);
 /* Infer a node's outputs: parses, checks the arity, calls infer. `types` by value id. */
 int ed_op_infer(const ed_op *op, const ed_graph *g, const ed_node *node, const void *params,
                 const ed_type *types, const ed_tensor *const *constants, ed_type *out);
@@ -188,8 +198,8 @@ int ed_infer_broadcast(ed_infer *ctx);     /* numpy broadcasting of all inputs *
 int ed_infer_broadcast_from(ed_infer *ctx, uint32_t first);
 /* "Conv 'conv1': " + sentence; returns code. */
 int ed_infer_fail(const ed_infer *ctx, int code, const char *format, ...) ED_PRINTF(3, 4);
-int ed_node_fail(const ed_graph *g, const ed_node *node, int code, const char *format, ...)
-    ED_PRINTF(4, 5);
+ED_PLUGIN int ed_node_fail(const ed_graph *g, const ed_node *node, int code, const char *format,
+                           ...) ED_PRINTF(4, 5);
 /* ED_EUNSUPPORTED unless input i has one of the types `1u << dtype | ...` (or is omitted). */
 int ed_infer_dtypes(const ed_infer *ctx, uint32_t i, unsigned dtypes);
 /* For ed_infer_dtypes(): all but strings; of these, the ones of whole bytes. */
@@ -241,18 +251,18 @@ typedef struct ed_window {
  * is kernel
  * (-1), and SAME_* pads stay 0. g may be NULL. Of a ConvTranspose, pad_end has output_padding
  * subtracted: out = (in - 1) * stride + (kernel - 1) * dilation + 1 - pad_begin - pad_end. */
-int ed_conv_window(ed_window *w, const ed_graph *g, const ed_node *node, const ed_conv_params *p,
-                   const ed_shape *x, const ed_shape *weight);
-int ed_pool_window(ed_window *w, const ed_graph *g, const ed_node *node, const ed_pool_params *p,
-                   const ed_shape *x);
+ED_PLUGIN int ed_conv_window(ed_window *w, const ed_graph *g, const ed_node *node,
+                             const ed_conv_params *p, const ed_shape *x, const ed_shape *weight);
+ED_PLUGIN int ed_pool_window(ed_window *w, const ed_graph *g, const ed_node *node,
+                             const ed_pool_params *p, const ed_shape *x);
 
 typedef struct ed_activation_params { /* Relu, LeakyRelu, Clip, HardSigmoid, ... */
     float alpha, beta;
     float min, max; /* Clip before opset 11; later these are inputs 1 and 2 */
 } ed_activation_params;
 /* Bounds of a Clip of any opset; the tensors are inputs 1 and 2, NULL when omitted. */
-void ed_clip_bounds(float *lo, float *hi, const ed_activation_params *p, const ed_tensor *min,
-                    const ed_tensor *max);
+ED_PLUGIN void ed_clip_bounds(float *lo, float *hi, const ed_activation_params *p,
+                              const ed_tensor *min, const ed_tensor *max);
 
 /* Clip of integers, whose bounds are inputs. */
 int ed_clip_integers(const ed_call *call);
@@ -261,8 +271,8 @@ typedef struct ed_softmax_params {
     int64_t axis; /* as written: may be negative */
 } ed_softmax_params;
 /* Softmax as [outer, n, inner] over n: before opset 13 everything from the axis on is one row. */
-void ed_softmax_dims(int64_t *outer, int64_t *n, int64_t *inner, const ed_softmax_params *p,
-                     const ed_shape *x, bool flatten);
+ED_PLUGIN void ed_softmax_dims(int64_t *outer, int64_t *n, int64_t *inner,
+                               const ed_softmax_params *p, const ed_shape *x, bool flatten);
 
 enum { ED_GELU_NONE, ED_GELU_TANH };
 

@@ -11,6 +11,6 @@ const char *ed_dtype_brief(ed_dtype dtype);
 float ed_f16_to_f32(uint16_t h);
 uint16_t ed_f32_to_f16(float f); /* round half to even; overflow to infinity */
 float ed_bf16_to_f32(uint16_t h);
-uint16_t ed_f32_to_bf16(float f);
+ED_PLUGIN uint16_t ed_f32_to_bf16(float f);
 
 #endif

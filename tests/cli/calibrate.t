@@ -90,11 +90,11 @@ $ ed-calibrate -q tiny.onnx -d zeros.h5 -o zeros.onnx
 ! ...
 # Devices.
 $ ed-calibrate -q tiny.onnx -d data.h5 --device cuda:0 -o y.onnx
-! ed-calibrate: --device cuda:0: this build has no CUDA backend; use --device cpu or auto
+! ed-calibrate: the CUDA backend could not be opened (/none/libed-cuda.so: *); install libed-cuda.so with CUDA 13 and cuDNN 9, or use --device cpu
 = 1
 $ ed-calibrate tiny.onnx -d data.h5 --device auto --json -o z.onnx | head -n 1
 > {
-! ed-calibrate: --device auto: this build has no CUDA backend, the CPU is used
+! ed-calibrate: --device auto: the CPU is used: the CUDA backend could not be opened (*
 # --verbose prints the graph and what was placed where.
 $ ed-calibrate -v -q tiny.onnx -d data.h5 -o z.onnx
 $ ed-calibrate -v tiny.onnx -d data.h5 -o z.onnx 2>&1 > /dev/null | grep -c 'ed::FakeQuantize(\|: quantizes '

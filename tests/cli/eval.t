@@ -64,7 +64,7 @@ $ ed-eval tiny.onnx tiny_int8.onnx --data nan.h5 --allow-nonfinite --json > n.js
 > 2
 ! ed-eval: warning: nan.h5: 2 inputs are NaN or infinite
 $ ed-eval tiny.onnx --data data.h5 --device cuda
-! ed-eval: --device cuda: this build has no CUDA backend; use --device cpu or auto
+! ed-eval: the CUDA backend could not be opened (/none/libed-cuda.so: *); install libed-cuda.so with CUDA 13 and cuDNN 9, or use --device cpu
 = 1
 $ ed-eval tiny.onnx tiny_int8.onnx --data data.h5 > /dev/full
 ! ed-eval: cannot write to standard output: No space left on device

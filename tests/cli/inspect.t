@@ -30,8 +30,9 @@ $ ed-inspect tiny.onnx --json > i.json; "$PYTHON" -c 'import json; i = json.load
 > None True 17
 $ ed-inspect --devices
 > cpu  * threads
-$ ed-inspect --devices --json
-> { "devices": ["cpu"] }
+! ed-inspect: the CUDA backend could not be opened (*
+$ ed-inspect --devices --json 2> why | "$PYTHON" -c 'import json, sys; d = json.load(sys.stdin); print([x["name"] for x in d["devices"]], "could not be opened" in d["why"])'
+> ['cpu'] True
 $ ed-inspect text.onnx
 ! ed-inspect: text.onnx*not an ONNX*
 = 1

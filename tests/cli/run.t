@@ -82,7 +82,7 @@ $ ed-run tiny.onnx -i x.npy -o none/out
 ! ed-run: none/out: cannot make the folder: No such file or directory
 = 1
 $ ed-run tiny.onnx -i x.npy --device cuda
-! ed-run: --device cuda: this build has no CUDA backend; use --device cpu or auto
+! ed-run: the CUDA backend could not be opened (/none/libed-cuda.so: *); install libed-cuda.so with CUDA 13 and cuDNN 9, or use --device cpu
 = 1
 $ ed-run
 ! ed-run: no model: give MODEL.onnx

@@ -4,6 +4,7 @@
  * failure shapes     inference with unknown and symbolic dimensions never contradicts the concrete
  * one fast rows  the executor's kernels against the reference, with inputs 1, 2, ... constant and
  * not usage: test_ops CASES_FOLDER EXPECTED_FILE [family]
+ * With ED_TEST_DEVICE=cuda the last check alone runs, there, with ED_TEST_PRECISION.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "backend/backend.h"
 #include "case.h"
 #include "ed/exec.h"
 
@@ -19,7 +21,11 @@
 #include <string.h>
 
 enum { MAX_FAMILIES = 32 };
-static const double reference_nmse = 1e-10, fast_nmse = 1e-9;
+static const double reference_nmse = 1e-10;
+static double fast_nmse = 1e-9;
+static ed_exec_options exec_options;
+static bool rounds_products, rounds_storage; /* to tf32 or bfloat16; all values to bfloat16 */
+static int on_host; /* runs in which the device had no kernel for the node */
 static const case_form all_constant = { 0, false }, weights_constant = { 1, false },
                        none_constant = { CASE_NO_CONSTANTS, false };
 
@@ -241,11 +247,14 @@ static int run_executor(ed_tensor **out, const ed_graph *g, ed_tensor *const *da
         inputs[i] = data[atoi(name + 2)];
         shapes[i] = inputs[i]->shape;
     }
-    ED_GOTO(ed_exec_new(&exec, g, shapes, NULL));
+    ED_GOTO(ed_exec_new(&exec, g, shapes, &exec_options));
+    on_host += ed_exec_get_stats(exec).host_steps > 0;
     file = open_memstream(plan, &size);
     ED_GOTO(file ? ed_exec_print(exec, file) : ED_ENOMEM);
     ED_GOTO(ed_exec_run(exec, inputs, outputs));
     ED_GOTO(ed_exec_run(exec, inputs, outputs)); /* nothing of the first run may stay behind */
+    if (exec_options.device)
+        ED_GOTO(ed_exec_run(exec, inputs, outputs)); /* the second was recorded: replay it */
     ED_GOTO(ed_tensor_clone(out, outputs[0]));
 done:
     if (file)
@@ -266,7 +275,9 @@ static bool check_executor(char *text, size_t size, const op_case *c, case_form 
     else {
         if (c->fastnan)
             tensors_forgive_nan(got, want);
-        good = tensors_match(text, size, got, want, c->match, fast_nmse);
+        bool rounded = rounds_storage || (rounds_products && form.convolved);
+        case_match match = rounded && want->dtype == ED_F32 ? MATCH_NMSE : c->match;
+        good = tensors_match(text, size, got, want, match, fast_nmse);
     }
     if (plan && (!good || getenv("ED_TEST_VERBOSE")))
         print_message("%s\n%s", c->line, plan);
@@ -288,15 +299,45 @@ static bool check_fast(char *text, size_t size, const op_case *c)
         { 1, false }, { CASE_NO_CONSTANTS, false }, { 1, true }, { CASE_NO_CONSTANTS, true }
     };
     bool good = true;
-    for (size_t i = 0; good && i < ED_LENGTH(forms); i++)
+    for (size_t i = 0; good && i < ED_LENGTH(forms); i++) {
+        if (rounds_products && forms[i].convolved && want->dtype != ED_F32)
+            continue; /* a rounded operand may give another integer */
         good = check_executor(text, size, c, forms[i], want);
+    }
     ed_tensor_free(want);
     return good;
 }
 
 static void test_fast(void **state)
 {
+    on_host = 0;
     check_family(*state, false, check_fast);
+    if (exec_options.device && on_host)
+        print_message("           %d runs on the host\n", on_host);
+}
+
+/* Limits of the normalized mean square error by precision. */
+static bool choose_device(void)
+{
+    static const struct {
+        const char *name;
+        double nmse;
+    } limits[] = { { "fp32", 1e-10 }, { "tf32", 1e-5 }, { "bf16", 1e-3 } };
+    const char *precision = getenv("ED_TEST_PRECISION");
+    exec_options.device = getenv("ED_TEST_DEVICE");
+    exec_options.precision = precision ? precision : "fp32";
+    rounds_storage = strcmp(exec_options.precision, "bf16") == 0;
+    rounds_products = exec_options.device && strcmp(exec_options.precision, "fp32") != 0;
+    if (!exec_options.device)
+        return true;
+    for (size_t i = 0; i < ED_LENGTH(limits); i++)
+        if (strcmp(limits[i].name, exec_options.precision) == 0)
+            fast_nmse = limits[i].nmse;
+    const ed_device *device;
+    if (ed_device_open(&device, exec_options.device, NULL) == ED_OK)
+        return true;
+    print_message("skipped: %s\n", ed_error_last());
+    return false;
 }
 
 /* ---- the program ---- */
@@ -348,9 +389,12 @@ int main(int argc, char **argv)
                 argc < 3 ? "usage: test_ops CASES_FOLDER EXPECTED_FILE [family]" : ed_error_last());
         return 2;
     }
+    if (!choose_device())
+        return 77;
     have_expected = expected_read(&expected, argv[2]) == ED_OK;
     for (size_t f = 0; f < n_families; f++) {
-        for (size_t k = 0; k < ED_LENGTH(checks); k++, n++) {
+        size_t first = exec_options.device ? ED_LENGTH(checks) - 1 : 0;
+        for (size_t k = first; k < ED_LENGTH(checks); k++, n++) {
             snprintf(names[n], sizeof names[n], "%.63s: %s", families[f].name, checks[k].name);
             tests[n] = (struct CMUnitTest){ names[n], checks[k].fn, NULL, NULL, &families[f] };
         }

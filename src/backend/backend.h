@@ -1,0 +1,148 @@
+/*
+ * A backend other than the CPU: a device behind a table of functions, in a shared library of its
+ * own that is opened at run time (device.c). libed-cuda.so is the one there is.
+ *
+ * Work is queued in the device's stream; sync() waits for it. A device is used by one thread at a
+ * time. Functions return codes of ed/error.h; error() is the sentence of the last failure.
+ */
+#ifndef BACKEND_BACKEND_H
+#define BACKEND_BACKEND_H
+
+#include "backend/layout.h"
+#include "base/error.h"
+
+struct ed_kernel; /* ops/op.h */
+
+enum { ED_BACKEND_ABI = 1 };
+
+/* How products are computed, and how activations are stored. */
+typedef enum ed_precision {
+    ED_PRECISION_TF32, /* float32 storage, products of 10-bit mantissas: the default */
+    ED_PRECISION_FP32, /* float32 throughout */
+    ED_PRECISION_BF16, /* bfloat16 storage and products, float32 sums */
+    ED_PRECISION_COUNT
+} ed_precision;
+
+typedef struct ed_device_options {
+    ed_precision precision;
+    bool autotune; /* time the candidates of each convolution instead of asking the heuristics */
+} ed_device_options;
+
+typedef struct ed_device_info {
+    char name[128];
+    int major, minor; /* compute capability */
+    int multiprocessors;
+    size_t memory, free_memory; /* bytes */
+    int driver, runtime, cudnn; /* versions as the libraries give them: 13000, 13000, 91400 */
+} ed_device_info;
+
+/* What a device's observer saw of one value; counts follow apart. See ed_observation. */
+typedef struct ed_seen {
+    double range, min, max, ema_min, ema_max;
+    uint64_t total, nonfinite;
+} ed_seen;
+
+/* How a raw sample becomes an input of the model: y = (float32(x) - mean[c]) / std[c]. */
+typedef struct ed_decode {
+    ed_dtype from;
+    bool channels_last; /* stored [plane][channels]; the output is [channels][plane] */
+    int64_t samples, channels, plane;
+    const float *mean, *std; /* on the device, [channels]; or both NULL */
+} ed_decode;
+
+typedef enum ed_search { ED_SEARCH_KL, ED_SEARCH_MSE } ed_search;
+
+typedef struct ed_backend {
+    uint32_t abi;        /* ED_BACKEND_ABI */
+    const char *version; /* of the project: both libraries are of one build */
+    const char *name;    /* "cuda" */
+    const char *(*error)(void);
+    int (*count)(int *devices); /* 0 is no error; a missing or too old driver is one */
+    int (*info)(ed_device_info *out, int index);
+
+    int (*open)(void **device, int index, const ed_device_options *opts);
+    void (*close)(void *device);
+    int (*alloc)(void *device, void **out, size_t nbytes); /* ED_ENOMEM; of 0 bytes: not NULL */
+    void (*free)(void *device, void *memory);
+    int (*alloc_host)(void *device, void **out, size_t nbytes); /* page-locked: copies overlap */
+    void (*free_host)(void *device, void *memory);
+    int (*copy_in)(void *device, void *to, const void *from, size_t nbytes);
+    int (*copy_out)(void *device, void *to, const void *from,
+                    size_t nbytes); /* complete on return */
+    int (*copy)(void *device, void *to, const void *from, size_t nbytes);
+    int (*zero)(void *device, void *to, size_t nbytes);
+    int (*sync)(void *device);
+
+    /* Kernel rows of an operator, best first, ended by a row without name; NULL: none. */
+    const struct ed_kernel *(*kernels)(const char *domain, const char *op_type);
+    /* The formats that values of float32 are kept in. */
+    bool (*stores)(void *device, ed_layout layout);
+    /* The format that inputs are copied to the device in before they meet a convolution. */
+    int (*convert)(void *device, void *to, ed_layout to_layout, const void *from,
+                   ed_layout from_layout, const ed_shape *shape);
+
+    /* Steps that are queued between begin and end become a graph, which replay() queues again. */
+    int (*capture_begin)(void *device);
+    int (*capture_end)(void *device, void **graph);
+    int (*replay)(void *device, void *graph);
+    void (*graph_free)(void *device, void *graph);
+    /* A point in the stream's time; seconds between two of them wait for the later one. */
+    int (*mark)(void *device, void **event);
+    int (*seconds)(void *device, double *out, void *begin, void *end);
+    void (*mark_free)(void *device, void *event);
+
+    /* A second stream for copies in: they wait for the decode() before them, what follows in the
+     * main one waits for them. The memory that they read from is free after uploaded(). */
+    int (*upload)(void *device, void *to, const void *from, size_t nbytes);
+    int (*uploaded)(void *device);
+
+    /* `n` observers with histograms of `bins` bins; add() queues one batch of value i, of which
+     * `padding` zeros do not count, for the layouts with float32 or bfloat16 storage. */
+    int (*observers_new)(void *device, void **out, size_t n, size_t bins, double ema);
+    int (*observers_add)(void *observers, size_t i, const void *data, ed_layout layout,
+                         int64_t numel);
+    int (*observers_get)(void *observers, ed_seen *seen, uint64_t *counts); /* [n], [n * bins] */
+    /* The searches of src/calib over the histograms where they lie; answers [n], -1: none. */
+    int (*observers_search)(void *observers, ed_search search, unsigned start, unsigned levels,
+                            int64_t *answers);
+    void (*observers_free)(void *observers);
+
+    /* Decode a batch that lies on the device as the file stores it; *bad (on the device) counts
+     * NaN and infinity. */
+    int (*decode)(void *device, float *to, const void *from, const ed_decode *how, uint64_t *bad);
+} ed_backend;
+
+/* The only symbol of the shared library. */
+typedef const ed_backend *(*ed_backend_entry)(void);
+#define ED_BACKEND_ENTRY "ed_backend_get"
+
+/* "tf32" (also for NULL), "fp32", "bf16": ED_ENOTFOUND names them. */
+int ed_precision_find(ed_precision *out, const char *name);
+const char *ed_precision_name(ed_precision precision);
+
+/* ---- the loader (device.c) ---- */
+/* A device that is open; stays open until the process ends. */
+typedef struct ed_device {
+    const ed_backend *api;
+    void *handle;
+    int index;
+    ed_device_options opts;
+} ed_device;
+
+/* "cuda", "cuda:1": ED_ENOTFOUND (another name; no such device), ED_EUNSUPPORTED (library, driver
+ * or a library that it needs is missing or too old). */
+int ed_device_open(const ed_device **out, const char *name, const ed_device_options *opts);
+/* The number in "cuda" (0) or "cuda:N"; ED_ENOTFOUND for another name. */
+int ed_device_index(int *index, const char *name);
+/* The library's table; the sentence tells why there is none. */
+int ed_backend_load(const ed_backend **out);
+/* Put the backend's sentence in place of this library's; returns rc. */
+int ed_backend_failed(const ed_backend *api, int rc);
+#define ED_DEVICE_TRY(device, call)                                                                \
+    do {                                                                                           \
+        int ed_device_rc_ = (call);                                                                \
+        if (ed_device_rc_ != ED_OK)                                                                \
+            return ed_backend_failed((device)->api, ed_device_rc_);                                \
+    } while (0)
+
+#endif

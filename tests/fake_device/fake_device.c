@@ -1,0 +1,356 @@
+/*
+ * A backend whose device is the host's memory, for tests of what surrounds a device: it is built as
+ * a libed-cuda.so of its own. Relu is its one kernel, everything else runs "on the host". A
+ * recorded graph is a list of calls. The environment's FAKE_DEVICES says how many devices there are
+ * (2), FAKE_BYTES how much memory each has.
+ */
+#include "backend/backend.h"
+#include "base/mem.h"
+#include "calib/calib.h"
+#include "data/convert.h"
+#include "ops/fast.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_CALLS = 256, TAG = 64 };
+
+typedef enum call_kind { CALL_COPY, CALL_RELU, CALL_OBSERVE } call_kind;
+
+typedef struct recorded_call {
+    call_kind kind;
+    void *to; /* or the observers */
+    const void *from;
+    size_t n; /* bytes, or floats */
+    size_t index;
+} recorded_call;
+
+typedef struct recording {
+    recorded_call calls[MAX_CALLS];
+    size_t count;
+} recording;
+
+typedef struct fake {
+    size_t used, limit;
+    recording *open; /* being recorded */
+} fake;
+
+static long number_in(const char *name, long otherwise)
+{
+    const char *text = getenv(name);
+    return text ? strtol(text, NULL, 10) : otherwise;
+}
+
+/* ---- devices and memory ---- */
+
+static int count(int *devices)
+{
+    *devices = (int)number_in("FAKE_DEVICES", 2);
+    ED_FAIL_IF(*devices < 0, ED_EUNSUPPORTED, "the fake driver is too old");
+    return ED_OK;
+}
+
+static int info(ed_device_info *out, int index)
+{
+    *out = (ed_device_info){ .memory = 1 << 30, .free_memory = 1 << 29 };
+    snprintf(out->name, sizeof out->name, "fake %d", index);
+    return ED_OK;
+}
+
+static int open_fake(void **device, int index, const ed_device_options *opts)
+{
+    (void)index;
+    (void)opts;
+    fake *f = ed_calloc(1, sizeof *f);
+    if (f)
+        f->limit = (size_t)number_in("FAKE_BYTES", 1L << 30);
+    *device = f;
+    return f ? ED_OK : ED_ENOMEM;
+}
+
+/* The size stands before the memory. */
+static int alloc(void *device, void **out, size_t nbytes)
+{
+    fake *f = device;
+    *out = NULL;
+    ED_FAIL_IF(f->used + nbytes > f->limit, ED_ENOMEM, "the fake device's memory ran out");
+    char *memory = ed_aligned_alloc(nbytes + TAG);
+    if (!memory)
+        return ED_ENOMEM;
+    memset(memory, 0xee, nbytes + TAG);
+    memcpy(memory, &nbytes, sizeof nbytes);
+    f->used += nbytes;
+    *out = memory + TAG;
+    return ED_OK;
+}
+
+static void free_fake(void *device, void *memory)
+{
+    fake *f = device;
+    size_t nbytes;
+    if (!memory)
+        return;
+    memcpy(&nbytes, (char *)memory - TAG, sizeof nbytes);
+    f->used -= nbytes;
+    ed_free((char *)memory - TAG);
+}
+
+/* ---- calls, made at once or recorded ---- */
+
+static void make(const recorded_call *c)
+{
+    if (c->kind == CALL_COPY)
+        memcpy(c->to, c->from, c->n);
+    else if (c->kind == CALL_OBSERVE)
+        ed_observer_add(((ed_observer **)c->to)[c->index], c->from, (int64_t)c->n, 0);
+    else
+        for (size_t i = 0; i < c->n; i++)
+            ((float *)c->to)[i] = ((const float *)c->from)[i] > 0 ? ((const float *)c->from)[i] : 0;
+}
+
+static int queue(fake *f, recorded_call call)
+{
+    if (!f->open) {
+        make(&call);
+        return ED_OK;
+    }
+    ED_FAIL_IF(f->open->count == MAX_CALLS, ED_EINTERNAL, "the recording is full");
+    f->open->calls[f->open->count++] = call;
+    return ED_OK;
+}
+
+static int copy(void *device, void *to, const void *from, size_t nbytes)
+{
+    return queue(device, (recorded_call){ CALL_COPY, to, from, nbytes, 0 });
+}
+
+static int copy_outside(void *device, void *to, const void *from, size_t nbytes)
+{
+    fake *f = device;
+    ED_FAIL_IF(f->open, ED_EINTERNAL, "a copy from or to the host was recorded");
+    memcpy(to, from, nbytes);
+    return ED_OK;
+}
+
+static int zero(void *device, void *to, size_t nbytes)
+{
+    (void)device;
+    memset(to, 0, nbytes);
+    return ED_OK;
+}
+
+static int nothing(void *device)
+{
+    (void)device;
+    return ED_OK;
+}
+
+static int capture_begin(void *device)
+{
+    fake *f = device;
+    f->open = ed_calloc(1, sizeof *f->open);
+    return f->open ? ED_OK : ED_ENOMEM;
+}
+
+static int capture_end(void *device, void **graph)
+{
+    fake *f = device;
+    *graph = f->open;
+    f->open = NULL;
+    return ED_OK;
+}
+
+static int replay(void *device, void *graph)
+{
+    const recording *r = graph;
+    (void)device;
+    for (size_t i = 0; i < r->count; i++)
+        make(&r->calls[i]);
+    return ED_OK;
+}
+
+static void graph_free(void *device, void *graph)
+{
+    (void)device;
+    ed_free(graph);
+}
+
+static int mark(void *device, void **event)
+{
+    (void)device;
+    *event = NULL;
+    return ED_OK;
+}
+
+static int seconds(void *device, double *out, void *begin, void *end)
+{
+    (void)device;
+    (void)begin;
+    (void)end;
+    *out = 0.5;
+    return ED_OK;
+}
+
+/* ---- kernels ---- */
+
+static int relu_plan(ed_kernel_plan *p)
+{
+    if (!ed_plan_is_f32(p, p->nodes[0]->in[0]))
+        return ed_plan_refuse(p, "not float32");
+    p->taken = 1;
+    p->plain = true;
+    return ED_OK;
+}
+
+static int relu_run(const ed_call *call)
+{
+    return queue(call->device, (recorded_call){ CALL_RELU, call->out[0]->data, call->in[0]->data,
+                                                (size_t)call->in[0]->numel, 0 });
+}
+
+static const ed_kernel *kernels(const char *domain, const char *op_type)
+{
+    static const ed_kernel rows[] = { { "fake", "cuda", relu_plan, relu_run, NULL, NULL }, { 0 } };
+    return !*domain && strcmp(op_type, "Relu") == 0 ? rows : NULL;
+}
+
+static bool stores(void *device, ed_layout layout)
+{
+    (void)device;
+    return layout == ED_LAYOUT_PLAIN;
+}
+
+static int convert(void *device, void *to, ed_layout to_layout, const void *from,
+                   ed_layout from_layout, const ed_shape *shape)
+{
+    (void)device;
+    (void)to;
+    (void)to_layout;
+    (void)from;
+    (void)from_layout;
+    (void)shape;
+    return ed_error_set(ED_EINTERNAL, "the fake device knows one layout");
+}
+
+/* ---- calibration ---- */
+
+typedef struct observers {
+    fake *device;
+    size_t n, bins;
+    ed_observer *at[]; /* [n] */
+} observers;
+
+static void observers_free(void *of)
+{
+    observers *o = of;
+    for (size_t i = 0; i < o->n; i++)
+        ed_observer_free(o->at[i]);
+    ed_free(o);
+}
+
+static int observers_new(void *device, void **out, size_t n, size_t bins, double ema)
+{
+    observers *o = ed_calloc(1, sizeof *o + n * sizeof o->at[0]);
+    *out = o;
+    if (!o)
+        return ED_ENOMEM;
+    o->device = device;
+    o->n = n;
+    o->bins = bins;
+    int rc = ED_OK;
+    for (size_t i = 0; i < n && rc == ED_OK; i++)
+        rc = ed_observer_new(&o->at[i], bins, ema);
+    if (rc != ED_OK) {
+        observers_free(o);
+        *out = NULL;
+    }
+    return rc;
+}
+
+static int observers_add(void *of, size_t i, const void *data, ed_layout layout, int64_t numel)
+{
+    observers *o = of;
+    (void)layout;
+    return queue(o->device, (recorded_call){ CALL_OBSERVE, o->at, data, (size_t)numel, i });
+}
+
+static int observers_get(void *of, ed_seen *seen, uint64_t *counts)
+{
+    const observers *o = of;
+    for (size_t i = 0; i < o->n; i++) {
+        ed_observation s = ed_observer_get(o->at[i]);
+        seen[i] = (ed_seen){ s.range, s.min, s.max, s.ema_min, s.ema_max, s.total, s.nonfinite };
+        memcpy(counts + i * o->bins, s.counts, o->bins * sizeof *counts);
+    }
+    return ED_OK;
+}
+
+static int observers_search(void *of, ed_search search, unsigned start, unsigned levels,
+                            int64_t *answers)
+{
+    const observers *o = of;
+    for (size_t i = 0; i < o->n; i++) {
+        ed_observation s = ed_observer_get(o->at[i]);
+        answers[i] = search == ED_SEARCH_KL ? ed_kl_search(s.counts, s.bins, start, levels)
+                                            : ed_mse_search(s.counts, s.bins, start, levels);
+    }
+    return ED_OK;
+}
+
+static int decode(void *device, float *to, const void *from, const ed_decode *how, uint64_t *bad)
+{
+    ed_convert c = { .from = how->from,
+                     .to = ED_F32,
+                     .channels = how->channels,
+                     .plane = how->plane,
+                     .channels_last = how->channels_last,
+                     .mean = how->mean,
+                     .std = how->std };
+    (void)device;
+    *bad += (uint64_t)ed_convert_run(&c, to, from, how->samples).count;
+    return ED_OK;
+}
+
+ED_API const ed_backend *ed_backend_get(void);
+
+const ed_backend *ed_backend_get(void)
+{
+    static const ed_backend backend = {
+        .abi = ED_BACKEND_ABI,
+        .version = ED_VERSION,
+        .name = "cuda",
+        .error = ed_error_last,
+        .count = count,
+        .info = info,
+        .open = open_fake,
+        .close = ed_free,
+        .alloc = alloc,
+        .free = free_fake,
+        .alloc_host = alloc,
+        .free_host = free_fake,
+        .copy_in = copy_outside,
+        .copy_out = copy_outside,
+        .copy = copy,
+        .zero = zero,
+        .sync = nothing,
+        .kernels = kernels,
+        .stores = stores,
+        .convert = convert,
+        .capture_begin = capture_begin,
+        .capture_end = capture_end,
+        .replay = replay,
+        .graph_free = graph_free,
+        .mark = mark,
+        .seconds = seconds,
+        .mark_free = graph_free,
+        .upload = copy_outside,
+        .uploaded = nothing,
+        .observers_new = observers_new,
+        .observers_add = observers_add,
+        .observers_get = observers_get,
+        .observers_search = observers_search,
+        .observers_free = observers_free,
+        .decode = decode,
+    };
+    return &backend;
+}
