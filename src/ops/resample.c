@@ -19,14 +19,7 @@
 #include <math.h>
 #include <string.h>
 
-typedef struct taps {
-    int count;      /* per output position */
-    int64_t *index; /* [out][count] */
-    float *weight;  /* [out][count]; NULL: nearest, weight 1 */
-    bool *outside;  /* [out]: the extrapolation value stands there; only ED_COORD_CROP */
-} taps;
-
-static void free_taps(taps *t)
+void ed_resize_taps_free(ed_resize_taps *t)
 {
     ed_free(t->index);
     ed_free(t->weight);
@@ -96,8 +89,8 @@ static float filter(const ed_resize_params *p, float t)
 }
 
 /* The taps of output position o around x; `first` is that of tap 0 from floor(x). */
-static void weigh(taps *t, const ed_resize_params *p, const ed_resize_axis *a, int64_t o, float x,
-                  float s, int first)
+static void weigh(ed_resize_taps *t, const ed_resize_params *p, const ed_resize_axis *a, int64_t o,
+                  float x, float s, int first)
 {
     float base = floorf(x), sum = 0.0f;
     int64_t *index = t->index + o * t->count;
@@ -116,14 +109,14 @@ static void weigh(taps *t, const ed_resize_params *p, const ed_resize_axis *a, i
         weight[i] /= sum;
 }
 
-static int make_taps(taps *t, const ed_resize_params *p, const ed_resize_axis *a)
+int ed_resize_taps_make(ed_resize_taps *t, const ed_resize_params *p, const ed_resize_axis *a)
 {
     bool nearest = p->mode == ED_RESIZE_NEAREST;
     float s = p->antialias && a->scale < 1.0f ? a->scale : 1.0f;
     float support = p->mode == ED_RESIZE_LINEAR ? 1.0f : 2.0f;
     int first = nearest ? 0 : (int)floorf(-support / s) + 1;
 
-    *t = (taps){ .count = nearest ? 1 : 2 - 2 * first };
+    *t = (ed_resize_taps){ .count = nearest ? 1 : 2 - 2 * first };
     t->index = ed_calloc((size_t)a->out, (size_t)t->count * sizeof *t->index);
     t->outside = ed_calloc((size_t)a->out, sizeof *t->outside);
     if (!nearest)
@@ -145,7 +138,7 @@ static int make_taps(taps *t, const ed_resize_params *p, const ed_resize_axis *a
 /* ---- one axis ---- */
 
 typedef struct axis_job {
-    const taps *t;
+    const ed_resize_taps *t;
     const char *x;
     char *y;
     int64_t in, out, inner;
@@ -192,10 +185,10 @@ static void axis_rows(void *ctx, int64_t begin, int64_t end, int thread)
 static int resample_axis(void *y, const void *x, ed_shape *shape, size_t width,
                          const ed_resize_params *p, const ed_resize_axis *a)
 {
-    taps t;
+    ed_resize_taps t;
     axis_job job = { &t, x, y, a->in, a->out, 1, width, p->extrapolation };
     int64_t outer = 1;
-    int rc = make_taps(&t, p, a);
+    int rc = ed_resize_taps_make(&t, p, a);
 
     for (int i = 0; i < a->axis; i++)
         outer *= shape->dim[i];
@@ -204,7 +197,7 @@ static int resample_axis(void *y, const void *x, ed_shape *shape, size_t width,
     if (rc == ED_OK)
         ed_parallel_for(outer * a->out, 8192 / (job.inner * t.count) + 1, axis_rows, &job);
     shape->dim[a->axis] = a->out;
-    free_taps(&t);
+    ed_resize_taps_free(&t);
     return rc;
 }
 

@@ -247,19 +247,26 @@ static int resize_infer(ed_infer *ctx)
     return infer_sizes(ctx, &s);
 }
 
-static int resize_forward(const ed_call *c)
+int ed_resize_axes(ed_resize_axis axes[ED_MAX_RANK], const ed_node *node, const ed_resize_params *p,
+                   const ed_tensor *const *in, const ed_shape *x)
 {
-    source s = find_source(c->node, c->params, c->in);
-    const ed_shape *x = &c->in[0]->shape;
-    ed_resize_axis axes[ED_MAX_RANK];
+    source s = find_source(node, p, in);
     int n = 0;
 
     for (int k = 0; k < axis_count(&s, x->rank); k++) {
         ed_resize_axis a = resolve(&s, x, k);
-        if (a.in != a.out || a.scale != 1.0f || s.p->coordinates == ED_COORD_CROP)
+        if (a.in != a.out || a.scale != 1.0f || p->coordinates == ED_COORD_CROP)
             axes[n++] = a;
     }
-    return ed_resample(c->out[0], c->in[0], s.p, axes, n);
+    return n;
+}
+
+static int resize_forward(const ed_call *c)
+{
+    ed_resize_axis axes[ED_MAX_RANK];
+    int n = ed_resize_axes(axes, c->node, c->params, c->in, &c->in[0]->shape);
+
+    return ed_resample(c->out[0], c->in[0], c->params, axes, n);
 }
 
 #define RESIZE_ROW(name, first, last, least, most, attributes)                                     \

@@ -37,6 +37,24 @@ typedef struct ed_resize_axis {
     float begin, end; /* of the region, 0 to 1; only ED_COORD_CROP */
 } ed_resize_axis;
 
+/* The axes of x that change, in the order in which they are resampled; `in` are the node's inputs.
+ * Returns their number. */
+ED_PLUGIN int ed_resize_axes(ed_resize_axis axes[ED_MAX_RANK], const ed_node *node,
+                             const ed_resize_params *p, const ed_tensor *const *in,
+                             const ed_shape *x);
+
+/* Where the output positions of one axis read, and with which weights. */
+typedef struct ed_resize_taps {
+    int count;      /* per output position */
+    int64_t *index; /* [out][count] */
+    float *weight;  /* [out][count]; NULL: nearest, weight 1 */
+    bool *outside;  /* [out]: the extrapolation value stands there; only ED_COORD_CROP */
+} ed_resize_taps;
+/* ED_ENOMEM; free them in any case. */
+ED_PLUGIN int ed_resize_taps_make(ed_resize_taps *t, const ed_resize_params *p,
+                                  const ed_resize_axis *a);
+ED_PLUGIN void ed_resize_taps_free(ed_resize_taps *t);
+
 /* y = x resampled along n axes, one after the other. ED_ENOMEM. */
 int ed_resample(ed_tensor *y, const ed_tensor *x, const ed_resize_params *p,
                 const ed_resize_axis *axes, int n);

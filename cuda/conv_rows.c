@@ -1,0 +1,382 @@
+/*
+ * Conv and ConvTranspose by cuDNN, channels last, with what follows in the fused group: as one plan
+ * where the library has it, else the convolution by a plan and the rest by one kernel of ours
+ * (elementwise.h: ed_cuda_epilogue). Asymmetric padding that the engines refuse is made by a copy.
+ */
+#include "conv_plan.h"
+#include "direct_conv_rows.h"
+#include "kernels.h"
+#include "rows.h"
+#include "tensor/dtype.h"
+#include "walk.h"
+
+#include <string.h>
+
+typedef struct conv_state {
+    ed_cuda_plan *plan; /* the device's */
+    void *weights;      /* [k][kernel][c / group] */
+    float *bias;        /* [k] */
+    bool has_bias;
+    bool borrowed; /* both belong to another executor's state */
+    bool bf16;
+    bool apart; /* bias, residual and posts run after the plan */
+    bool residual;
+    int64_t rows, channels; /* of y */
+    ed_cuda_posts posts;
+    int64_t lifted; /* channels that x gets in scratch, read row-major; 0: as it lies */
+    int64_t points;
+    size_t lifted_bytes;
+    bool padded;  /* x is copied into scratch with its padding first */
+    ed_walk pads; /* of that copy */
+    size_t padded_bytes, pad_offset;
+} conv_state;
+
+static bool supported(ed_kernel_plan *p)
+{
+    const ed_node *node = p->nodes[0];
+    ed_id bias = ed_node_in(node, 2);
+    int rank = p->types[node->in[0]].shape.rank;
+    if (!ed_plan_is_f32(p, node->in[0]) || !ed_plan_is_f32(p, node->out[0]))
+        ed_plan_refuse(p, "empty or not float32");
+    else if (rank < 3 || rank > 5)
+        ed_plan_refuse(p, "spatial dimensions");
+    else if (!p->constants[node->in[1]] || (bias != ED_NONE && !p->constants[bias]))
+        ed_plan_refuse(p, "weights are not constant");
+    return !p->reason;
+}
+
+/* The problem without what follows. A picture of one dimension has a height of 1. */
+static void describe(ed_cuda_conv *c, const ed_kernel_plan *p, const ed_window *w, bool transposed)
+{
+    const ed_node *node = p->nodes[0];
+    const ed_cuda *device = p->device;
+    const ed_shape *x = &p->types[node->in[0]].shape, *y = &p->types[node->out[0]].shape;
+    const ed_conv_params *params = p->params[0];
+    int lift = w->rank == 1;
+    memset(c, 0, sizeof *c);
+    c->n = x->dim[0];
+    c->c = x->dim[1];
+    c->k = y->dim[1];
+    c->group = params->group;
+    c->spatial = w->rank + lift;
+    c->transposed = transposed;
+    c->bf16 = ed_cuda_bf16(device);
+    c->fp32 = device->opts.precision == ED_PRECISION_FP32;
+    c->in[0] = c->out[0] = c->kernel[0] = c->stride[0] = c->dilation[0] = 1;
+    for (int d = 0; d < w->rank; d++) {
+        c->in[d + lift] = x->dim[2 + d];
+        c->out[d + lift] = y->dim[2 + d];
+        c->kernel[d + lift] = w->kernel[d];
+        c->stride[d + lift] = w->stride[d];
+        c->dilation[d + lift] = w->dilation[d];
+        c->pad_begin[d + lift] = w->pad_begin[d];
+        c->pad_end[d + lift] = w->pad_end[d];
+        if (transposed && params->output_padding.n > d) /* cuDNN takes it from the sizes */
+            c->pad_end[d + lift] += params->output_padding.v[d];
+    }
+}
+
+/* Tensor cores read 16 bytes of channels at a time; engines for fewer channels are several times
+ * slower. A picture of three gets zeros as further ones. */
+static void lift_channels(conv_state *s, ed_cuda_conv *c, const ed_kernel_plan *p)
+{
+    int64_t whole = c->bf16 ? 8 : 4;
+    if (c->fp32 || c->transposed || c->group != 1 || c->c >= whole ||
+        p->layouts[p->nodes[0]->in[0]] != ED_LAYOUT_PLAIN)
+        return;
+    s->points = 1;
+    for (int d = 0; d < c->spatial; d++)
+        s->points *= c->in[d];
+    s->lifted = c->c = whole;
+    s->lifted_bytes = (size_t)(c->n * s->points * whole) * (c->bf16 ? 2 : 4);
+}
+
+/* Padding before the convolution instead of in it. */
+static void pad_apart(conv_state *s, ed_cuda_conv *c)
+{
+    ed_shape inner = { .rank = c->spatial + 2, .dim = { c->n, c->c } }, outer = inner;
+    int64_t step[ED_MAX_RANK], offset = 0, numel = c->n * c->c;
+    for (int d = 0; d < c->spatial; d++) {
+        inner.dim[2 + d] = c->in[d];
+        outer.dim[2 + d] = c->in[d] + c->pad_begin[d] + c->pad_end[d];
+        numel *= outer.dim[2 + d];
+    }
+    ed_cuda_steps(step, &outer, ED_LAYOUT_CHANNELS_LAST);
+    ed_cuda_walk_begin(&s->pads, &inner);
+    ed_cuda_walk_steps(&s->pads, step);
+    ed_cuda_walk_operand(&s->pads, &inner, ED_LAYOUT_CHANNELS_LAST);
+    for (int d = 0; d < c->spatial; d++) {
+        offset += c->pad_begin[d] * step[2 + d];
+        c->in[d] = outer.dim[2 + d];
+        c->pad_begin[d] = c->pad_end[d] = 0;
+    }
+    ed_cuda_walk_fold(&s->pads);
+    s->padded = true;
+    s->padded_bytes = (size_t)numel * (c->bf16 ? 2 : 4);
+    s->pad_offset = (size_t)offset * (c->bf16 ? 2 : 4);
+}
+
+/* Uneven padding, none of it a cut. */
+static bool is_asymmetric(const ed_cuda_conv *c)
+{
+    bool uneven = false;
+    for (int d = 0; d < c->spatial; d++) {
+        if (c->pad_begin[d] < 0 || c->pad_end[d] < 0)
+            return false;
+        uneven = uneven || c->pad_begin[d] != c->pad_end[d];
+    }
+    return uneven;
+}
+
+/* The plan with everything in it, or of the bare convolution; the same with padding apart. */
+static int find_plan(conv_state *s, ed_cuda *device, ed_cuda_conv *c, const ed_fused *f)
+{
+    ed_cuda_conv full = *c;
+    bool fuses = !c->transposed;
+    full.residual = f->residual != ED_NONE;
+    full.n_posts = (int32_t)f->posts.count;
+    for (size_t i = 0; i < f->posts.count; i++) {
+        fuses = fuses && ed_cuda_conv_fuses(&f->posts.at[i]);
+        full.posts[i].kind = (int32_t)f->posts.at[i].kind;
+        full.posts[i].a = f->posts.at[i].a;
+        full.posts[i].b = f->posts.at[i].b;
+    }
+    full.bias = s->has_bias;
+    s->apart = !fuses;
+    if (fuses)
+        ED_TRY(ed_cuda_plan_get(&s->plan, device, &full));
+    if (!s->plan && (full.bias || full.n_posts)) {
+        s->apart = true;
+        ED_TRY(ed_cuda_plan_get(&s->plan, device, c));
+    } else if (!s->plan && !fuses) {
+        ED_TRY(ed_cuda_plan_get(&s->plan, device, c));
+    }
+    if (!s->plan && !s->padded && !c->transposed && is_asymmetric(c)) {
+        pad_apart(s, c);
+        return find_plan(s, device, c, f);
+    }
+    return ED_OK;
+}
+
+/* ---- weights ---- */
+
+/* [k][c][points] -> [k][points][channels], as float32 or bfloat16; channels beyond c are zeros. */
+static int pack(void **out, const ed_tensor *w, int64_t channels, bool bf16)
+{
+    int64_t k = w->shape.dim[0], c = w->shape.dim[1];
+    int64_t points = ed_layout_spatial(&w->shape);
+    size_t element = bf16 ? 2 : 4;
+    const float *from = w->data;
+    size_t nbytes = (size_t)(k * points * channels) * element;
+    char *packed = channels > c ? ed_calloc(nbytes, 1) : ed_malloc(nbytes);
+    if (!packed)
+        return ED_ENOMEM;
+    for (int64_t i = 0; i < k; i++)
+        for (int64_t j = 0; j < c; j++)
+            for (int64_t q = 0; q < points; q++) {
+                float v = from[(i * c + j) * points + q];
+                int64_t at = (i * points + q) * channels + j;
+                if (bf16)
+                    ((uint16_t *)(void *)packed)[at] = ed_f32_to_bf16(v);
+                else
+                    ((float *)(void *)packed)[at] = v;
+            }
+    int rc = ed_cuda_upload(out, packed, nbytes);
+    ed_free(packed);
+    return rc;
+}
+
+static int take_weights(ed_kernel_plan *p, conv_state *s)
+{
+    const conv_state *other = p->shared;
+    const ed_tensor *w = p->constants[p->nodes[0]->in[1]];
+    ed_id bias = ed_node_in(p->nodes[0], 2);
+    if (other && other->lifted == s->lifted) {
+        s->weights = other->weights;
+        s->bias = other->bias;
+        s->borrowed = true;
+        return ED_OK;
+    }
+    p->weight_bytes = (size_t)w->numel * (s->bf16 ? 2 : 4);
+    ED_TRY(pack(&s->weights, w, s->lifted ? s->lifted : w->shape.dim[1], s->bf16));
+    if (bias == ED_NONE)
+        return ED_OK;
+    void *memory = NULL;
+    ED_TRY(ed_cuda_upload(&memory, p->constants[bias]->data, p->constants[bias]->nbytes));
+    s->bias = memory;
+    return ED_OK;
+}
+
+/* ---- the rows ---- */
+
+static void conv_free(void *state)
+{
+    conv_state *s = state;
+    if (!s)
+        return;
+    if (!s->borrowed) {
+        cudaFree(s->weights);
+        cudaFree(s->bias);
+    }
+    ed_free(s);
+}
+
+static size_t round_up(size_t nbytes)
+{
+    return (nbytes + 255) / 256 * 256;
+}
+
+static void answer(ed_kernel_plan *p, conv_state *s, const ed_fused *f)
+{
+    const ed_node *node = p->nodes[0];
+    ed_layout layout = ed_layout_with_bf16(ED_LAYOUT_CHANNELS_LAST, s->bf16);
+    const ed_shape *y = &p->types[node->out[0]].shape;
+    p->in[p->n_in] = node->in[0];
+    p->in_layout[p->n_in++] = s->lifted ? ED_LAYOUT_PLAIN : layout;
+    s->residual = f->residual != ED_NONE;
+    if (s->residual) {
+        p->in[p->n_in] = f->residual;
+        p->in_layout[p->n_in++] = layout;
+    }
+    s->rows = y->dim[0] * ed_layout_spatial(y);
+    s->channels = y->dim[1];
+    s->posts.count = (int)f->posts.count;
+    for (size_t i = 0; i < f->posts.count; i++) {
+        s->posts.kind[i] = (int)f->posts.at[i].kind;
+        s->posts.a[i] = f->posts.at[i].a;
+        s->posts.b[i] = f->posts.at[i].b;
+    }
+    p->scratch =
+        round_up(s->lifted_bytes) + round_up(s->padded_bytes) + ed_cuda_plan_scratch(s->plan);
+    p->kernel = ed_cuda_plan_name(s->plan);
+    ed_cuda_take(p, f->taken, layout, s);
+}
+
+/* The problem and what follows it; false: refused. */
+static bool ready(ed_cuda_conv *c, ed_fused *fused, ed_kernel_plan *p, bool transposed)
+{
+    const ed_node *node = p->nodes[0];
+    ed_window w;
+    if (!supported(p))
+        return false;
+    if (ed_conv_window(&w, p->graph, node, p->params[0], &p->types[node->in[0]].shape,
+                       &p->types[node->in[1]].shape) != ED_OK) {
+        ed_plan_refuse(p, "no such window"); /* the reference tells what is wrong */
+        return false;
+    }
+    ed_fuse(fused, p, false);
+    describe(c, p, &w, transposed);
+    return true;
+}
+
+static int conv_plan_of(ed_kernel_plan *p, bool transposed)
+{
+    ed_fused fused;
+    ed_cuda_conv c;
+    int rc = ED_OK;
+    if (!ready(&c, &fused, p, transposed))
+        return ED_OK;
+    conv_state *s = ed_calloc(1, sizeof *s);
+    if (!s)
+        return ED_ENOMEM;
+    s->bf16 = c.bf16;
+    s->has_bias = ed_node_in(p->nodes[0], 2) != ED_NONE;
+    lift_channels(s, &c, p);
+    ED_GOTO(take_weights(p, s));
+    ED_GOTO(find_plan(s, p->device, &c, &fused));
+    if (!s->plan) {
+        ed_plan_refuse(p, "cuDNN has no engine for it");
+        goto done;
+    }
+    answer(p, s, &fused);
+    return ED_OK;
+done:
+    p->weight_bytes = 0;
+    conv_free(s);
+    return rc;
+}
+
+static int conv_plan(ed_kernel_plan *p)
+{
+    return conv_plan_of(p, false);
+}
+
+static int transposed_plan(ed_kernel_plan *p)
+{
+    return conv_plan_of(p, true);
+}
+
+static int conv_run(const ed_call *call)
+{
+    const conv_state *s = call->state;
+    ed_cuda *device = ed_cuda_of(call);
+    const void *residual = s->residual ? call->in[1]->data : NULL;
+    char *scratch = call->scratch;
+    ed_cuda_conv_data data = { .x = call->in[0]->data,
+                               .w = s->weights,
+                               .bias = s->bias,
+                               .residual = residual,
+                               .y = call->out[0]->data,
+                               .scratch = scratch };
+    if (s->lifted) {
+        ED_CUDA_TRY(ed_cuda_lift(scratch, s->bf16, call->in[0]->data, call->in[0]->shape.dim[0],
+                                 call->in[0]->shape.dim[1], s->points, s->lifted, device->stream),
+                    "the kernel that adds channels");
+        data.x = scratch;
+        data.scratch = scratch += round_up(s->lifted_bytes);
+    }
+    if (s->padded) {
+        ED_CUDA_TRY(cudaMemsetAsync(scratch, 0, s->padded_bytes, device->stream),
+                    "clearing the padding");
+        ED_CUDA_TRY(ed_cuda_walk_copy(scratch + s->pad_offset, data.x, s->bf16 ? 2 : 4, &s->pads,
+                                      device->stream),
+                    "the kernel of the padding");
+        data.x = scratch;
+        data.scratch = scratch + round_up(s->padded_bytes);
+    }
+    ED_TRY(ed_cuda_plan_run(s->plan, device, &data));
+    if (!s->apart || (!s->bias && !s->posts.count))
+        return ED_OK;
+    ED_CUDA_TRY(ed_cuda_epilogue(call->out[0]->data, s->bf16, s->rows, s->channels, 1, s->bias,
+                                 residual, &s->posts, device->stream),
+                "the kernel behind the convolution");
+    return ED_OK;
+}
+
+/* Heuristics and compilers take most of the time of a plan: all convolutions of a graph at once. */
+static void prepare(ed_kernel_plan *p, bool transposed)
+{
+    ed_fused fused;
+    conv_state s = { 0 };
+    ed_cuda_conv c;
+    if (((const ed_cuda *)p->device)->opts.autotune || !ready(&c, &fused, p, transposed))
+        return; /* convolutions that are timed want the GPU to themselves */
+    s.has_bias = ed_node_in(p->nodes[0], 2) != ED_NONE;
+    if (p->graph->values[p->nodes[0]->in[0]].is_input) /* else the layout is not decided yet */
+        lift_channels(&s, &c, p);
+    find_plan(&s, p->device, &c, &fused);
+}
+
+static void conv_prepare(ed_kernel_plan *p)
+{
+    prepare(p, false);
+}
+
+static void transposed_prepare(ed_kernel_plan *p)
+{
+    prepare(p, true);
+}
+
+#define transposed_run  conv_run
+#define transposed_free conv_free
+
+const ed_cuda_op ed_cuda_conv_ops[] = {
+    { "Conv",
+      NULL,
+      { ED_CUDA_ROW(ed_cuda_depthwise), ED_CUDA_PREPARED_ROW(conv),
+        ED_CUDA_ROW(ed_cuda_direct_conv) } },
+    { "ConvTranspose",
+      NULL,
+      { ED_CUDA_PREPARED_ROW(transposed), ED_CUDA_ROW(ed_cuda_direct_conv) } },
+    { 0 },
+};

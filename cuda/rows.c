@@ -1,0 +1,37 @@
+/* The table of all rows, and what plan() functions share. */
+#include "rows.h"
+
+#include <string.h>
+
+static const ed_cuda_op *const tables[] = {
+    ed_cuda_conv_ops,    ed_cuda_gemm_ops,      ed_cuda_elementwise_ops, ed_cuda_norm_ops,
+    ed_cuda_pool_ops,    ed_cuda_move_ops,      ed_cuda_index_ops,       ed_cuda_join_ops,
+    ed_cuda_pad_ops,     ed_cuda_scatter_ops,   ed_cuda_select_ops,      ed_cuda_unary_ops,
+    ed_cuda_compare_ops, ed_cuda_quantize_ops,  ed_cuda_softmax_ops,     ed_cuda_batch_norm_ops,
+    ed_cuda_reduce_ops,  ed_cuda_argreduce_ops, ed_cuda_resize_ops,
+};
+
+const struct ed_kernel *ed_cuda_kernels(const char *domain, const char *op_type)
+{
+    for (size_t t = 0; t < ED_LENGTH(tables); t++)
+        for (const ed_cuda_op *op = tables[t]; op->type; op++)
+            if (strcmp(op->type, op_type) == 0 && strcmp(op->domain ? op->domain : "", domain) == 0)
+                return op->rows;
+    return NULL;
+}
+
+int ed_cuda_take_plain(ed_kernel_plan *p, void *state)
+{
+    p->taken = 1;
+    p->plain = true;
+    p->state = state;
+    return ED_OK;
+}
+
+int ed_cuda_take(ed_kernel_plan *p, uint32_t count, ed_layout out, void *state)
+{
+    p->taken = count;
+    p->out_layout = out;
+    p->state = state;
+    return ED_OK;
+}
