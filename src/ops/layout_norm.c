@@ -75,8 +75,8 @@ int ed_layout_norm_plan(ed_kernel_plan *p)
     const ed_batch_norm_params *params = p->params[0];
     const float *constant[5] = { NULL };
     ed_id x = node->in[0];
-    if (!ed_plan_is_f32(p, x))
-        return ed_plan_refuse(p, "empty or not float32");
+    if (!ed_plan_is_f32(p, x) || params->training_mode || node->n_out > 1)
+        return ed_plan_refuse(p, "empty, not float32, or in training");
     for (uint32_t i = 1; i < 5; i++) {
         if (!p->constants[node->in[i]])
             return ed_plan_refuse(p, "parameters are not constant");

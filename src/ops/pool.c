@@ -1,11 +1,11 @@
 /*
  * Pooling over windows with 1 to 3 spatial dimensions (window.c), and over all of them.
  *
- * MaxPool (ONNX opset 1 to 22)       y = largest of the taps inside of the input; NaN if one is NaN
+ * MaxPool (ONNX opset 1 to 22)       max_pool.c
  * AveragePool (1 to 22)              y = sum of the taps inside of the input / count, where count
- * is the number of these taps, or with count_include_pad of the taps inside of the padded input; 0
- * when no tap is inside GlobalAveragePool, GlobalMaxPool   over all spatial dimensions; the average
- * is summed in double
+ *     is the number of these taps, or with count_include_pad of the taps inside of the padded
+ *     input; 0 when no tap is inside
+ * GlobalAveragePool, GlobalMaxPool   over all spatial dimensions; the average is summed in double
  *
  * ceil_mode keeps a last window that hangs over the padded input if it begins inside of the input
  * or its left padding (ONNX Runtime and opset 22 say so for every opset).
@@ -31,15 +31,15 @@ static const ed_attr_spec pool_attrs[] = {
 
 /* ---- inference ---- */
 
-static int pool_infer(ed_infer *ctx)
+static int pool_infer(ed_infer *ctx, unsigned dtypes)
 {
     const ed_pool_params *p = ctx->params;
     const ed_shape *x = &ctx->in[0].shape;
     ed_shape *y = &ctx->out[0].shape;
     ed_window window;
 
-    ED_TRY(ed_infer_f32(ctx));
-    ctx->out[0].dtype = ED_F32;
+    ED_TRY(ed_infer_dtypes(ctx, 0, dtypes));
+    ctx->out[0].dtype = ctx->in[0].dtype;
     if (x->rank < 0)
         return ED_OK;
     ED_TRY(ed_pool_window(&window, ctx->graph, ctx->node, p, x));
@@ -51,8 +51,15 @@ static int pool_infer(ed_infer *ctx)
 
 static int max_pool_infer(ed_infer *ctx)
 {
-    ED_TRY(pool_infer(ctx));
-    return ed_infer_unused_output(ctx, 1, ED_I64, "Indices");
+    ED_TRY(pool_infer(ctx, 1u << ED_F32 | 1u << ED_I8 | 1u << ED_U8));
+    if (ctx->n_out > 1)
+        ctx->out[1] = (ed_type){ ED_I64, ctx->out[0].shape };
+    return ED_OK;
+}
+
+static int average_pool_infer(ed_infer *ctx)
+{
+    return pool_infer(ctx, 1u << ED_F32);
 }
 
 static int global_infer(ed_infer *ctx)
@@ -83,7 +90,7 @@ typedef struct pool_job {
     float *y;
     ed_window_axis axis[3]; /* depth, height, width */
     int64_t padded_end[3];  /* of each axis: first position beyond the right padding */
-    bool average, include_pad;
+    bool include_pad;
 } pool_job;
 
 /* Taps of the window at output position o that lie inside of [first, end). */
@@ -108,25 +115,16 @@ static int64_t divisor(const pool_job *j, int axis, int64_t o)
                           : count_taps(a, o, 0, a->in);
 }
 
-static float larger(float best, float x)
-{
-    return x > best || isnan(x) ? x : best; /* a NaN, once in, stays: no x is > NaN */
-}
-
-/* Merge tap k along the width of one input row into the output row. */
-static void merge_tap(const pool_job *j, float *y, const float *x, int64_t k)
+/* Add tap k along the width of one input row to the output row. */
+static void add_tap(const pool_job *j, float *y, const float *x, int64_t k)
 {
     const ed_window_axis *a = &j->axis[2];
     int64_t lo, hi;
 
     ed_window_valid(a, k, &lo, &hi);
     x += k * a->dilation - a->pad;
-    if (j->average)
-        for (int64_t o = lo; o < hi; o++)
-            y[o] += x[o * a->stride];
-    else
-        for (int64_t o = lo; o < hi; o++)
-            y[o] = larger(y[o], x[o * a->stride]);
+    for (int64_t o = lo; o < hi; o++)
+        y[o] += x[o * a->stride];
 }
 
 /* One row y[n, c, od, oh, :]; row counts them all. */
@@ -138,7 +136,7 @@ static void pool_row(const pool_job *j, int64_t row)
     float *y = j->y + row * wd->out;
 
     for (int64_t o = 0; o < wd->out; o++)
-        y[o] = j->average ? 0.0f : -INFINITY;
+        y[o] = 0.0f;
     for (int64_t kd = 0; kd < d->kernel; kd++) {
         int64_t id = od * d->stride - d->pad + kd * d->dilation;
 
@@ -146,17 +144,16 @@ static void pool_row(const pool_job *j, int64_t row)
             int64_t ih = oh * h->stride - h->pad + kh * h->dilation;
 
             for (int64_t k = 0; ih >= 0 && ih < h->in && k < wd->kernel; k++)
-                merge_tap(j, y, x + (id * h->in + ih) * wd->in, k);
+                add_tap(j, y, x + (id * h->in + ih) * wd->in, k);
         }
     }
-    if (j->average) {
-        int64_t rows = divisor(j, 0, od) * divisor(j, 1, oh);
 
-        for (int64_t o = 0; o < wd->out; o++) {
-            int64_t count = rows * divisor(j, 2, o);
+    int64_t rows = divisor(j, 0, od) * divisor(j, 1, oh);
 
-            y[o] = count > 0 ? y[o] / (float)count : 0.0f;
-        }
+    for (int64_t o = 0; o < wd->out; o++) {
+        int64_t count = rows * divisor(j, 2, o);
+
+        y[o] = count > 0 ? y[o] / (float)count : 0.0f;
     }
 }
 
@@ -167,7 +164,7 @@ static void pool_rows(void *ctx, int64_t begin, int64_t end, int thread)
         pool_row(ctx, row);
 }
 
-static int pool_forward(const ed_call *c, bool average)
+static int average_pool_forward(const ed_call *c)
 {
     const ed_pool_params *p = c->params;
     const ed_shape *x = &c->in[0]->shape, *y = &c->out[0]->shape;
@@ -177,7 +174,6 @@ static int pool_forward(const ed_call *c, bool average)
     ED_TRY(ed_pool_window(&window, NULL, c->node, p, x));
     job.x = c->in[0]->data;
     job.y = c->out[0]->data;
-    job.average = average;
     job.include_pad = p->count_include_pad != 0;
     ed_window_axes(job.axis, &window, x, y);
     for (int a = 0; a < 3; a++) {
@@ -188,16 +184,6 @@ static int pool_forward(const ed_call *c, bool average)
     if (c->out[0]->numel > 0)
         ed_parallel_for(c->out[0]->numel / job.axis[2].out, 1, pool_rows, &job);
     return ED_OK;
-}
-
-static int max_pool_forward(const ed_call *c)
-{
-    return pool_forward(c, false);
-}
-
-static int average_pool_forward(const ed_call *c)
-{
-    return pool_forward(c, true);
 }
 
 typedef struct global_job {
@@ -218,6 +204,11 @@ static void global_average(void *ctx, int64_t begin, int64_t end, int thread)
             sum += (double)j->x[c * j->size + i];
         j->y[c] = (float)(sum / (double)j->size);
     }
+}
+
+static float larger(float best, float x)
+{
+    return x > best || isnan(x) ? x : best; /* a NaN, once in, stays: no x is > NaN */
 }
 
 static void global_max(void *ctx, int64_t begin, int64_t end, int thread)
@@ -262,13 +253,13 @@ const ed_op ed_ops_pool[] = {
       .attrs = pool_attrs,
       .params_size = sizeof(ed_pool_params),
       .infer = max_pool_infer,
-      .forward = { ED_FAST_ROW(ed_onednn_pool), ED_REFERENCE(max_pool_forward) } },
+      .forward = { ED_FAST_ROW(ed_onednn_pool), ED_REFERENCE(ed_max_pool_forward) } },
     { .type = "AveragePool",
       .opset = { 1, 0 },
       .arity = { 1, 1, 1 },
       .attrs = pool_attrs,
       .params_size = sizeof(ed_pool_params),
-      .infer = pool_infer,
+      .infer = average_pool_infer,
       .forward = { ED_FAST_ROW(ed_onednn_pool), ED_REFERENCE(average_pool_forward) } },
     { .type = "GlobalAveragePool",
       .opset = { 1, 0 },

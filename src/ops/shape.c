@@ -4,7 +4,7 @@
  * Flatten (ONNX opset 1, 9, 11, 13 to 23)  [d0 * ... * d(axis-1), d(axis) * ... * d(n-1)]
  * Reshape (5, 13, 14 to 23)                to the shape of input 1: 0 copies the dimension at that
  *                                          place (allowzero: is 0), one -1 takes what remains
- * Identity (1 to 23), Dropout (7 to 22)    y = x; Dropout in inference
+ * Identity (1 to 23), Dropout (7, 10)      y = x; Dropout of these opsets in inference
  *
  * A symbolic batch passes through where it is the only thing that a dimension can be: [N, 1280, 1,
  * 1] to
@@ -185,13 +185,6 @@ static int identity_infer(ed_infer *ctx)
 
 static int dropout_infer(ed_infer *ctx)
 {
-    const ed_tensor *training = ctx->n_in > 2 ? ctx->constant[2] : NULL;
-
-    if (ctx->n_in > 2 && ed_node_in(ctx->node, 2) != ED_NONE &&
-        (!training || training->numel != 1 || ed_tensor_get_i64(training, 0) != 0))
-        return ed_infer_fail(
-            ctx, ED_EUNSUPPORTED,
-            "training_mode must be a constant false; export the model for inference");
     ED_TRY(identity_infer(ctx));
     return ed_infer_unused_output(ctx, 1, ED_BOOL, "mask");
 }
@@ -220,8 +213,8 @@ const ed_op ed_ops_shape[] = {
       .infer = identity_infer,
       .forward = { ED_REFERENCE(ed_copy_forward) } },
     { .type = "Dropout",
-      .opset = { 7, 0 },
-      .arity = { 1, 3, 2 },
+      .opset = { 7, 11 },
+      .arity = { 1, 1, 2 },
       .traits = ED_OP_MOVES_DATA | ED_OP_ALIAS,
       .infer = dropout_infer,
       .forward = { ED_REFERENCE(ed_copy_forward) } },

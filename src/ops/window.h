@@ -23,4 +23,6 @@ void ed_window_axes(ed_window_axis axes[3], const ed_window *w, const ed_shape *
 /* Output positions [*lo, *hi) at which tap k reads inside of the input. */
 void ed_window_valid(const ed_window_axis *a, int64_t k, int64_t *lo, int64_t *hi);
 
+int ed_max_pool_forward(const ed_call *call); /* max_pool.c */
+
 #endif

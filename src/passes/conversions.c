@@ -3,7 +3,7 @@
  * the table, the sweeps, and the two oldest rows; the other files open with their own Before and
  * After.
  *
- *   remove_identity   y = Identity(x), Dropout(x)  ->  x
+ *   remove_identity   y = Identity(x), Dropout(x)  ->  x       of inference
  *   fold_bn           y = BatchNormalization(Conv(x, W, b))
  *                     ->  y = Conv(x, W * g, (b - mean) * g + beta),  g = gamma / sqrt(var + eps)
  *                     likewise ConvTranspose and Gemm; computed in double, stored in float32.
@@ -22,12 +22,19 @@
 
 static const ed_pat_node identity[] = { { .op = "Identity|Dropout", .in = { ANY } }, { 0 } };
 
+static bool is_false(const ed_tensor *t)
+{
+    return t && t->numel == 1 && !ed_tensor_get_i64(t, 0);
+}
+
 static const char *name_is_fixed(const ed_graph *g, const ed_match *m)
 {
     const ed_node *node = &g->nodes[m->root];
     const ed_value *x = &g->values[node->in[0]], *y = &g->values[node->out[0]];
     if (node->n_out > 1 && node->out[1] != ED_NONE && ed_value_uses(&g->values[node->out[1]]))
         return "its second output is used";
+    if (ed_node_in(node, 2) != ED_NONE && !is_false(ed_node_constant(g, node, 2)))
+        return "it may be in training mode";
     if (y->is_output && (x->is_input || x->is_output || x->constant))
         return "it connects a graph output to a value of another fixed name";
     return NULL;

@@ -40,18 +40,13 @@ REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "
 CONSTANT = {**{f"Reduce{kind}": [1] for kind in REDUCTIONS}, "Squeeze": [1], "Unsqueeze": [1], "Reshape": [1],
             "Expand": [1], "Tile": [1], "CumSum": [1], "Slice": [1, 2, 3, 4], "Pad": [1, 3], "Resize": [1, 2, 3],
             "Upsample": [1], "TopK": [1], "Split": [1], "ConstantOfShape": [0], "Range": [0, 1, 2], "OneHot": [1],
-            "CenterCropPad": [1], "Dropout": [1, 2], "BlackmanWindow": [0], "HammingWindow": [0], "HannWindow": [0],
+            "CenterCropPad": [1], "BlackmanWindow": [0], "HammingWindow": [0], "HannWindow": [0],
             "QuantizeLinear": [1, 2], "DequantizeLinear": [0, 1, 2]}
 # What the library refuses on purpose, by the words of its sentence.
 LIMITS = {
     "imports no opset of ai.onnx": "a model without ai.onnx",
     "opsets 7 to 23 are supported": "an opset below 7",
     "is no tensor (a sequence, map or optional)": "a sequence, an optional or a map",
-    "BatchNormalization computes up to 1 here": "BatchNormalization in training",
-    "training_mode must be a constant false": "Dropout in training",
-    "its output mask is used": "Dropout's mask",
-    "its output Indices is used": "MaxPool's indices",
-    "MaxPool 'y': input 0 ('x') is uint8": "MaxPool of integers",
     "is float64, which this operator does not run on": "element type float64 inside",
     "its scales are blocked": "QuantizeLinear in blocks",
     "its scale and zero_point are computed while the model runs": "QuantizeLinear with a computed scale",

@@ -96,7 +96,13 @@ def div(x, attrs, opset):
 @op("BatchNormalization")
 def batch_normalization(x, attrs, opset):
     scale, b, mean, var = (v.astype(np.float64).reshape([-1] + [1] * (x[0].ndim - 2)) for v in x[1:])
-    return (x[0] - mean) / np.sqrt(var + np.float32(attrs.get("epsilon", 1e-5))) * scale + b
+    running = []
+    if attrs.get("training_mode"):
+        axes, momentum = (0, *range(2, x[0].ndim)), np.float64(np.float32(attrs.get("momentum", 0.9)))
+        before, wide = (mean, var), x[0].astype(np.float64)
+        mean, var = wide.mean(axes).reshape(mean.shape), wide.var(axes).reshape(var.shape)
+        running = [(old * momentum + now * (1 - momentum)).ravel() for old, now in zip(before, (mean, var))]
+    return [(x[0] - mean) / np.sqrt(var + np.float32(attrs.get("epsilon", 1e-5))) * scale + b, *running]
 
 
 @op("Softmax")
@@ -262,7 +268,21 @@ def pool(x, attrs, average):
 
 @op("MaxPool")
 def max_pool(x, attrs, opset):
-    return pool(x, attrs, average=False)
+    shape = x[0].shape
+    y = pool(x, attrs, average=False).astype(x[0].dtype)
+    order = range(len(shape) - 1, 1, -1) if attrs.get("storage_order") else range(2, len(shape))
+    at = np.arange(x[0].size).reshape([shape[i] for i in (0, 1, *order)])
+    at = at.transpose([0, 1, *(2 + list(order).index(i) for i in range(2, len(shape)))])
+    # the first tap that equals the largest (or is the first NaN)
+    window, indices = Window(attrs, shape[2:]), np.full(y.shape, -1, np.int64)
+    for position in np.ndindex(*y.shape[2:]):
+        where = (slice(None), slice(None), *position)
+        for place in (window.place(position, tap) for tap in window.taps()):
+            if inside(place, shape[2:]):
+                source = (slice(None), slice(None), *place)
+                hit = (x[0][source] == y[where]) | (np.isnan(x[0][source]) & np.isnan(y[where]))
+                indices[where] = np.where((indices[where] < 0) & hit, at[source], indices[where])
+    return y, indices
 
 
 @op("AveragePool")
@@ -281,9 +301,16 @@ def global_max_pool(x, attrs, opset):
 
 
 # ---- moving data ----
-@op("Identity", "Dropout")
+@op("Identity")
 def identity(x, attrs, opset):
     return x[0]
+
+
+@op("Dropout")
+def dropout(x, attrs, opset):
+    ratio = (0.5 if len(x) < 2 or x[1] is None else float(x[1])) if len(x) > 2 and x[2] else 0
+    mask = np.random.RandomState(attrs.get("seed", 0)).uniform(size=x[0].shape) >= ratio
+    return np.where(mask, x[0] / (1 - ratio), 0).astype(x[0].dtype), mask
 
 
 @op("Flatten")

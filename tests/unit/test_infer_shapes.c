@@ -187,8 +187,6 @@ static const failure_case failures[] = {
     { 11, ED_ESHAPE, X4 "y = MaxPool(x) {kernel_shape=[2, 2], pads=[2, 0, 0, 0]}\n",
       "padding 2 is not smaller" },
     { 11, ED_ESHAPE, X4 "y = MaxPool(x) {kernel_shape=[9, 9]}\n", "the window spans 9" },
-    { 11, ED_EUNSUPPORTED, X4 "y, i = MaxPool(x) {kernel_shape=[2, 2]}\noutput i\n",
-      "Indices is used" },
     { 11, ED_ESHAPE, "input x: f32[1, 3, 0, 4]\ny = GlobalMaxPool(x)\n", "nothing to pool" },
     { 11, ED_ESHAPE, "input x: f32[1, 3]\ny = GlobalAveragePool(x)\n", "rank 2" },
     /* products */
@@ -249,11 +247,9 @@ static const failure_case failures[] = {
     { 18, ED_ESHAPE,
       "input x: f32[2, 5]\nconst p: i64[4] = fill(1)\nconst v: i64[1] = {1}\ny = Pad(x, p, v)\n",
       "constant_value is int64" },
-    { 13, ED_EUNSUPPORTED,
-      "input x: f32[2]\nconst r: f32[] = fill(0)\nconst t: bool[] = fill(1)\ny = Dropout(x, r, "
-      "t)\n",
-      "training_mode" },
-    { 13, ED_EUNSUPPORTED, "input x: f32[2]\ny, m = Dropout(x)\nz = Identity(m)\noutput z\n",
+    { 13, ED_EUNSUPPORTED, "input x: i64[2]\ninput t: bool[]\ny = Dropout(x, _, t)\n", "int64" },
+    { 13, ED_ESHAPE, "input x: f32[2]\ninput r: f32[2]\ny = Dropout(x, r)\n", "one number" },
+    { 11, ED_EUNSUPPORTED, "input x: f32[2]\ny, m = Dropout(x)\nz = Identity(m)\noutput z\n",
       "mask is used" },
 };
 
