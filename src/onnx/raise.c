@@ -6,7 +6,10 @@
  *     DequantizeLinear(int32 integers, s, z)            ->  the constant (integers - z) * s
  *
  * The result keeps the name of DequantizeLinear's output. FakeQuantize gives back the integers
- * exactly: (q * s) / s is nearer to q than a half. Scale and zero_point must be constants.
+ * exactly: (q * s) / s is nearer to q than a half.
+ *
+ * Nodes that do not say this stay what they are: those of blocked scales or of scales that are
+ * computed, pairs of different scales, and integers that another node or the caller reads.
  */
 #include "onnx/read.h"
 
@@ -56,12 +59,15 @@ static const grid *grid_of(ed_dtype dtype)
     return NULL;
 }
 
+/* Constants, one scale or one per channel. */
+static bool is_plain(const quant *q, const ed_node *n)
+{
+    return q->scales && (q->zero_point == ED_NONE || q->zeros) && q->scales->shape.rank <= 1 &&
+           !int_attr(n, "block_size", 0);
+}
+
 static int check_scales(const quant *q)
 {
-    ED_FAIL_IF(!q->scales || (q->zero_point != ED_NONE && !q->zeros), ED_EUNSUPPORTED,
-               "%s: its scale and zero_point are computed while the model runs; only constants are "
-               "supported: %s",
-               q->label, advice);
     ED_FAIL_IF(q->scales->dtype != ED_F32, ED_EUNSUPPORTED,
                "%s: its scale is of type %s; only float32 is supported: %s", q->label,
                ed_dtype_name(q->scales->dtype), advice);
@@ -81,9 +87,6 @@ static int find_axis(quant *q, const ed_graph *g, const ed_node *n)
 {
     const ed_shape *x = &g->values[n->in[0]].shape;
     q->axis = -1;
-    ED_FAIL_IF(int_attr(n, "block_size", 0) || q->scales->shape.rank > 1, ED_EUNSUPPORTED,
-               "%s: its scales are blocked; one scale, or one per channel is supported: %s",
-               q->label, advice);
     if (q->scales->numel == 1)
         return ED_OK;
     q->axis = int_attr(n, "axis", 1);
@@ -99,7 +102,8 @@ static int find_axis(quant *q, const ed_graph *g, const ed_node *n)
     return ED_OK;
 }
 
-static int look_at(quant *q, const ed_graph *g, const ed_node *n)
+/* *raises is false when the node stays what it is. */
+static int look_at(quant *q, bool *raises, const ed_graph *g, const ed_node *n)
 {
     *q = (quant){ .label = ed_node_label(g, n),
                   .scale = ed_node_in(n, 1),
@@ -110,6 +114,9 @@ static int look_at(quant *q, const ed_graph *g, const ed_node *n)
                ED_EFORMAT,
                "%s: it has %u inputs and %u outputs; expected x, scale, zero_point and one",
                q->label, (unsigned)n->n_in, (unsigned)n->n_out);
+    *raises = is_plain(q, n);
+    if (!*raises)
+        return ED_OK;
     ED_TRY(check_scales(q));
     bool quantizes = n->op_type[0] == 'Q';
     const ed_wire_type *wanted = ed_wire_type_of((int32_t)int_attr(n, "output_dtype", 0));
@@ -179,29 +186,33 @@ static int put_fake_quantize(ed_graph *g, ed_id dq, ed_id x, const quant *q, ed_
     return ed_node_set_int(g, node, "is_unsigned", r->is_unsigned);
 }
 
+/* Whether node `dq` undoes what q does. */
+static int undoes(bool *same, const ed_graph *g, ed_id dq, const quant *q, ed_id integers)
+{
+    const ed_node *n = &g->nodes[dq];
+    quant d;
+    *same = is_op(n, "DequantizeLinear") && ed_node_in(n, 0) == integers;
+    if (*same)
+        ED_TRY(look_at(&d, same, g, n));
+    *same = *same && same_numbers(q->scales, d.scales) && same_numbers(q->zeros, d.zeros) &&
+            q->axis == d.axis && (!d.dtype || d.dtype == q->dtype);
+    return ED_OK;
+}
+
 static int raise_pairs(ed_graph *g, ed_id id, ed_id *known)
 {
-    quant q, d;
-    ED_TRY(look_at(&q, g, &g->nodes[id]));
+    quant q;
+    bool raises;
+    ED_TRY(look_at(&q, &raises, g, &g->nodes[id]));
     ed_id x = g->nodes[id].in[0], between = g->nodes[id].out[0];
-    ED_FAIL_IF(!g->values[between].use_count || g->values[between].is_output, ED_EUNSUPPORTED,
-               "%s: no DequantizeLinear follows it; only such pairs are supported: %s", q.label,
-               advice);
-    while (g->values[between].use_count) {
-        ed_id dq = g->values[between].uses[0];
-        const ed_node *n = &g->nodes[dq];
-        ED_FAIL_IF(!is_op(n, "DequantizeLinear") || n->in[0] != between, ED_EUNSUPPORTED,
-                   "%s: its integers are read by %s; only DequantizeLinear is supported: %s",
-                   q.label, ed_node_label(g, n), advice);
-        ED_TRY(look_at(&d, g, n));
-        bool same = same_numbers(q.scales, d.scales) && same_numbers(q.zeros, d.zeros) &&
-                    q.axis == d.axis && (!d.dtype || d.dtype == q.dtype);
-        ED_FAIL_IF(
-            !same, ED_EUNSUPPORTED,
-            "%s and %s have different scales, zero points or axes, which is not supported: %s",
-            q.label, d.label, advice);
-        ED_TRY(put_fake_quantize(g, dq, x, &q, known));
-    }
+    const ed_value *v = &g->values[between];
+    raises = raises && v->use_count && !v->is_output;
+    for (uint32_t i = 0; raises && i < v->use_count; i++)
+        ED_TRY(undoes(&raises, g, v->uses[i], &q, between));
+    if (!raises)
+        return ED_OK;
+    while (g->values[between].use_count)
+        ED_TRY(put_fake_quantize(g, g->values[between].uses[0], x, &q, known));
     ed_graph_remove_node(g, id);
     return ED_OK;
 }
@@ -236,12 +247,12 @@ static char *float_name(const char *name)
 static int raise_constant(ed_graph *g, ed_id dq, ed_id *known)
 {
     quant q;
-    ED_TRY(look_at(&q, g, &g->nodes[dq]));
+    bool raises;
+    ED_TRY(look_at(&q, &raises, g, &g->nodes[dq]));
     ed_id integers = g->nodes[dq].in[0], x;
     const ed_tensor *from = g->values[integers].constant;
-    ED_FAIL_IF(!from, ED_EUNSUPPORTED,
-               "%s: it reads '%s', which is neither a constant nor made by QuantizeLinear: %s",
-               q.label, g->values[integers].name, advice);
+    if (!raises || !from)
+        return ED_OK;
     ED_FAIL_IF((from->dtype != ED_I32 && !grid_of(from->dtype)) ||
                    (q.dtype && q.dtype != from->dtype),
                ED_EUNSUPPORTED, "%s: it dequantizes %s with a zero_point of type %s: %s", q.label,

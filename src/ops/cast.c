@@ -134,20 +134,22 @@ typedef struct cast_params {
     int64_t to;
 } cast_params;
 
-/* By ONNX's number of a type (TensorProto.DataType); those that are missing have no dtype here. */
-static const ed_dtype dtype_of[] = {
-    [1] = ED_F32,  [2] = ED_U8,   [3] = ED_I8,    [4] = ED_U16,  [5] = ED_I16,
-    [6] = ED_I32,  [7] = ED_I64,  [9] = ED_BOOL,  [10] = ED_F16, [11] = ED_F64,
-    [12] = ED_U32, [13] = ED_U64, [16] = ED_BF16, [21] = ED_U4,  [22] = ED_I4,
-};
+ed_dtype ed_dtype_of_number(int64_t number)
+{
+    static const ed_dtype dtype_of[] = {
+        [1] = ED_F32,  [2] = ED_U8,   [3] = ED_I8,    [4] = ED_U16,  [5] = ED_I16,
+        [6] = ED_I32,  [7] = ED_I64,  [9] = ED_BOOL,  [10] = ED_F16, [11] = ED_F64,
+        [12] = ED_U32, [13] = ED_U64, [16] = ED_BF16, [21] = ED_U4,  [22] = ED_I4,
+    };
+    return number >= 0 && number < (int64_t)ED_LENGTH(dtype_of) ? dtype_of[number] : ED_DTYPE_NONE;
+}
 
 static int infer_cast(ed_infer *ctx)
 {
     const cast_params *p = ctx->params;
-    bool known = p->to >= 0 && p->to < (int64_t)ED_LENGTH(dtype_of);
     ED_TRY(ed_infer_dtypes(ctx, 0, ED_DTYPES_STORED));
     ctx->out[0].shape = ctx->in[0].shape;
-    ctx->out[0].dtype = known ? dtype_of[p->to] : ED_DTYPE_NONE;
+    ctx->out[0].dtype = ed_dtype_of_number(p->to);
     if (ctx->out[0].dtype == ED_DTYPE_NONE)
         return ed_infer_fail(ctx, ED_EUNSUPPORTED,
                              "attribute 'to' is the type number %lld, to which nothing is "

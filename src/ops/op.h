@@ -218,13 +218,17 @@ int ed_infer_axis(const ed_infer *ctx, int64_t axis, int rank, int *out);
  */
 int ed_infer_unused_output(ed_infer *ctx, uint32_t i, ed_dtype dtype, const char *name);
 
+/* The type of ONNX's number (TensorProto.DataType); NONE when there is no such type here. */
+ed_dtype ed_dtype_of_number(int64_t number);
+
 /* ---- tables, one a family ---- */
 extern const ed_op ed_ops_activation[], ed_ops_elementwise[], ed_ops_conv[], ed_ops_gemm[],
     ed_ops_pool[], ed_ops_norm[], ed_ops_softmax[], ed_ops_reduce[], ed_ops_shape[], ed_ops_quant[],
     ed_ops_move[], ed_ops_pad[], ed_ops_shape_value[], ed_ops_axes[], ed_ops_slice[],
     ed_ops_split[], ed_ops_expand[], ed_ops_gather[], ed_ops_scatter[], ed_ops_space[],
     ed_ops_select[], ed_ops_resize[], ed_ops_einsum[], ed_ops_compare[], ed_ops_cast[],
-    ed_ops_unary[], ed_ops_power[], ed_ops_layer_norm[], ed_ops_argreduce[], ed_ops_dropout[];
+    ed_ops_unary[], ed_ops_power[], ed_ops_layer_norm[], ed_ops_argreduce[], ed_ops_dropout[],
+    ed_ops_quantize_linear[];
 
 /* ---- parameter structs that fast rows and passes read ---- */
 enum { ED_PAD_NOTSET, ED_PAD_VALID, ED_PAD_SAME_UPPER, ED_PAD_SAME_LOWER };

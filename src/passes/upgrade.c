@@ -280,6 +280,9 @@ static const struct upgrade_row {
     { "ArgMin", 0, NULL },
     { "Einsum", 0, NULL },
     { "CumSum", 0, NULL },
+    { "Round", 0, NULL },
+    { "QuantizeLinear", 0, NULL },
+    { "DequantizeLinear", 0, NULL },
 };
 
 static const struct upgrade_row *row_of(const ed_node *node)

@@ -172,7 +172,7 @@ static void set_float(ed_tensor *t, int64_t i, double x)
         ((uint16_t *)t->data)[i] = ed_f32_to_bf16((float)x);
 }
 
-static void set_int(ed_tensor *t, int64_t i, int64_t x)
+void ed_tensor_put_i64(ed_tensor *t, int64_t i, int64_t x)
 {
     unsigned bits = ed_dtype_bits(t->dtype);
     bool is_unsigned = t->dtype == ED_U8 || t->dtype == ED_U16 || t->dtype == ED_U32 ||
@@ -207,9 +207,9 @@ int ed_tensor_cast(ed_tensor **out, const ed_tensor *tensor, ed_dtype dtype)
         if (is_float(dtype))
             set_float(t, i, ed_tensor_get_f64(tensor, i));
         else if (is_float(tensor->dtype))
-            set_int(t, i, saturate_i64(rint(ed_tensor_get_f64(tensor, i))));
+            ed_tensor_put_i64(t, i, saturate_i64(rint(ed_tensor_get_f64(tensor, i))));
         else
-            set_int(t, i, ed_tensor_get_i64(tensor, i));
+            ed_tensor_put_i64(t, i, ed_tensor_get_i64(tensor, i));
     }
     *out = t;
     return ED_OK;

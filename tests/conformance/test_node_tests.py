@@ -6,8 +6,6 @@ What a case is changed in, so that it can run:
   that the case uses are in the operators' forms of opset 23; a case that needs a newer form is skipped.
 - Inputs that decide a shape (CONSTANT: axes, shapes, starts, scales, k, ...) become initializers, because the
   executor compiles for known shapes. In the expanded form of an operator they are those of the operator itself.
-- Scale and zero point of a QuantizeLinear or DequantizeLinear and the data of the latter become initializers, and a
-  QuantizeLinear gets a DequantizeLinear behind it, because the library reads such pairs and stored weights.
 - An operator that only a conversion expands runs transformed alone.
 
 Run by ctest, or: python test_node_tests.py ED_RUN_MODEL
@@ -40,16 +38,13 @@ REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "
 CONSTANT = {**{f"Reduce{kind}": [1] for kind in REDUCTIONS}, "Squeeze": [1], "Unsqueeze": [1], "Reshape": [1],
             "Expand": [1], "Tile": [1], "CumSum": [1], "Slice": [1, 2, 3, 4], "Pad": [1, 3], "Resize": [1, 2, 3],
             "Upsample": [1], "TopK": [1], "Split": [1], "ConstantOfShape": [0], "Range": [0, 1, 2], "OneHot": [1],
-            "CenterCropPad": [1], "BlackmanWindow": [0], "HammingWindow": [0], "HannWindow": [0],
-            "QuantizeLinear": [1, 2], "DequantizeLinear": [0, 1, 2]}
+            "CenterCropPad": [1], "BlackmanWindow": [0], "HammingWindow": [0], "HannWindow": [0]}
 # What the library refuses on purpose, by the words of its sentence.
 LIMITS = {
     "imports no opset of ai.onnx": "a model without ai.onnx",
     "opsets 7 to 23 are supported": "an opset below 7",
     "is no tensor (a sequence, map or optional)": "a sequence, an optional or a map",
     "is float64, which this operator does not run on": "element type float64 inside",
-    "its scales are blocked": "QuantizeLinear in blocks",
-    "its scale and zero_point are computed while the model runs": "QuantizeLinear with a computed scale",
 }
 DISPUTED = {f"test_resize_downsample_scales_{mode}_align_corners":
             "Resize by align_corners of an unrounded size, not ONNX Runtime's either" for mode in ("linear", "cubic")}
@@ -109,21 +104,6 @@ def fix_inputs(model, origin, arrays):
     return fed
 
 
-def complete_pair(model, inputs, outputs):
-    """Behind a lone QuantizeLinear a DequantizeLinear, and its result in place of the integers."""
-    node = model.graph.node[0]
-    if len(model.graph.node) != 1 or node.op_type != "QuantizeLinear":
-        return outputs
-    axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
-    shape = [-1 if i == axis % outputs[0].ndim else 1 for i in range(outputs[0].ndim)]
-    scale, zero = (x.astype(np.float32).reshape(shape if x.size > 1 else ()) for x in inputs[1:3])
-    pair = onnx.helper.make_node("DequantizeLinear", [node.output[0], *node.input[1:]], ["dequantized"])
-    pair.attribute.extend(a for a in node.attribute if a.name == "axis")
-    model.graph.node.append(pair)
-    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("dequantized", onnx.TensorProto.FLOAT, None))
-    return [(outputs[0].astype(np.float32) - zero) * scale]
-
-
 def pack(array):
     """Bytes of an array: 4-bit elements two a byte, the first in the low half."""
     if array.dtype.name not in NIBBLES:
@@ -150,8 +130,6 @@ def prepare(case, origin, folder):
     model = copy.deepcopy(case.model)
     inputs, outputs = (arrays_of(values) for values in case.data_sets[0])
     lower_opset(model)
-    if not any(a.name == "block_size" for node in model.graph.node for a in node.attribute):
-        outputs = complete_pair(model, inputs, outputs)
     fed = fix_inputs(model, origin.graph, inputs)
     folder.mkdir()
     (folder / "model.onnx").write_bytes(model.SerializeToString())

@@ -120,30 +120,50 @@ static void test_float_weights(void **state)
 #define HEAD "graph t opset 21\ninput x: f32[2, 4]\nconst s: f32[] = {0.5}\nconst z: i8[] = {0}\n"
 #define TAIL "output y\n"
 
+/* What a FakeQuantize cannot say stays as it is. */
+static const char *const kept[] = {
+    HEAD "y = QuantizeLinear(x, s, z)\n" TAIL,
+    HEAD "q = QuantizeLinear(x, s, z)\ny = DequantizeLinear(q, s, z)\noutput q\n" TAIL,
+    HEAD "q = QuantizeLinear(x, s, z)\nr = Flatten(q)\ny = DequantizeLinear(r, s, z)\n" TAIL,
+    HEAD "t = Abs(s)\nq = QuantizeLinear(x, t, z)\ny = DequantizeLinear(q, t, z)\n" TAIL,
+    HEAD
+    "const t: f32[] = {0.25}\nq = QuantizeLinear(x, s, z)\ny = DequantizeLinear(q, t, z)\n" TAIL,
+    HEAD "const t: i8[] = {1}\nq = QuantizeLinear(x, s, z)\ny = DequantizeLinear(q, s, t)\n" TAIL,
+    HEAD "const t: i8[] = {1}\nq = QuantizeLinear(x, s, z)\nd = DequantizeLinear(q, s, z)\n"
+         "e = DequantizeLinear(q, s, t)\ny = Add(d, e)\n" TAIL,
+    HEAD "q = QuantizeLinear(x, s, z)\ny = DequantizeLinear(q, s, q)\n" TAIL,
+    HEAD "const t: f32[2, 2] = {1, 1, 1, 1}\nconst u: i8[2, 2] = {0, 0, 0, 0}\n"
+         "q = QuantizeLinear(x, t, u) {block_size=2}\n"
+         "y = DequantizeLinear(q, t, u) {block_size=2}\n" TAIL,
+    HEAD "const w: i4[2, 4] = {1, 2, 3, 4, 5, 6, 7, -8}\nconst t: f32[2, 2] = {1, 1, 1, 2}\n"
+         "d = DequantizeLinear(w, t) {block_size=2}\ny = Add(x, d)\n" TAIL,
+    "graph t opset 13\ninput c: i8[2]\nconst s: f32[] = {0.5}\ny = DequantizeLinear(c, s)\n" TAIL,
+};
+
+static void test_kept(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ED_LENGTH(kept); i++) {
+        ed_graph *before, *after;
+        assert_ok(ed_graph_parse(&before, kept[i]));
+        assert_ok(through_file(&after, kept[i]));
+        assert_int_equal(ed_graph_node_count(after, "FakeQuantize"), 0);
+        assert_int_equal(ed_graph_node_count(after, NULL), ed_graph_node_count(before, NULL));
+        ed_graph_free(before);
+        ed_graph_free(after);
+    }
+}
+
 static const struct {
     const char *text, *sentence;
     int code;
 } refused[] = {
-    { HEAD "y = QuantizeLinear(x, s, z)\n" TAIL, "no DequantizeLinear follows it",
-      ED_EUNSUPPORTED },
-    { HEAD "q = QuantizeLinear(x, s, z)\nr = MaxPool(q)\ny = DequantizeLinear(r, s, z)\n" TAIL,
-      "its integers are read by MaxPool", ED_EUNSUPPORTED },
-    { HEAD "t = Relu(s)\nq = QuantizeLinear(x, t, z)\ny = DequantizeLinear(q, t, z)\n" TAIL,
-      "computed while the model runs", ED_EUNSUPPORTED },
-    { HEAD
-      "const t: f32[] = {0.25}\nq = QuantizeLinear(x, s, z)\ny = DequantizeLinear(q, t, z)\n" TAIL,
-      "different scales", ED_EUNSUPPORTED },
-    { HEAD "const t: i8[] = {1}\nq = QuantizeLinear(x, s, z)\ny = DequantizeLinear(q, s, t)\n" TAIL,
-      "different scales", ED_EUNSUPPORTED },
     { HEAD
       "const t: f32[] = {0}\nq = QuantizeLinear(x, t, z)\ny = DequantizeLinear(q, t, z)\n" TAIL,
       "scale 0 is 0; a scale must be a positive number", ED_EFORMAT },
     { HEAD
       "const t: f16[] = {1}\nq = QuantizeLinear(x, t, z)\ny = DequantizeLinear(q, t, z)\n" TAIL,
       "its scale is of type float16", ED_EUNSUPPORTED },
-    { HEAD "const t: f32[2, 2] = {1, 1, 1, 1}\nconst u: i8[2, 2] = {0, 0, 0, 0}\n"
-           "q = QuantizeLinear(x, t, u) {block_size=2}\ny = DequantizeLinear(q, t, u)\n" TAIL,
-      "its scales are blocked", ED_EUNSUPPORTED },
     { HEAD "const t: f32[3] = {1, 1, 1}\nconst u: i8[3] = {0, 0, 0}\nq = QuantizeLinear(x, t, u)\n"
            "y = DequantizeLinear(q, t, u)\n" TAIL,
       "it has 3 scales for the 4 channels of axis 1", ED_ESHAPE },
@@ -153,8 +173,6 @@ static const struct {
     { HEAD "const t: f32[2] = {1, 1}\nconst u: i8[2] = {0, 0}\n"
            "q = QuantizeLinear(x, t, u) {axis=5}\ny = DequantizeLinear(q, t, u)\n" TAIL,
       "its axis 5 does not fit a value of 2 dimensions", ED_EUNSUPPORTED },
-    { HEAD "c = Cast(x)\ny = DequantizeLinear(c, s, z)\n" TAIL,
-      "it reads 'c', which is neither a constant nor made by QuantizeLinear", ED_EUNSUPPORTED },
     { HEAD "const w: f32[2] = {1, 1}\ny = DequantizeLinear(w, s, z)\n" TAIL,
       "it dequantizes float32", ED_EUNSUPPORTED },
     { HEAD "y = DequantizeLinear(x)\n" TAIL, "it has 1 inputs", ED_EFORMAT },
@@ -175,9 +193,8 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_activations),
-        cmocka_unit_test(test_weights),
-        cmocka_unit_test(test_float_weights),
+        cmocka_unit_test(test_activations),   cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_float_weights), cmocka_unit_test(test_kept),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

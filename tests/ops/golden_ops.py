@@ -139,6 +139,31 @@ def fake_quantize(x, attrs, opset):
     return (q - zero_point).astype(np.float32) * scale
 
 
+def spread(v, x, attrs):
+    """Scales or zero points in the shape of x."""
+    axis, block = attrs.get("axis", 1), attrs.get("block_size", 0)
+    if block:
+        return np.take(np.repeat(v, block, axis), range(x.shape[axis]), axis)
+    return v.reshape([-1 if i == axis % x.ndim else 1 for i in range(x.ndim)] if v.size > 1 else [])
+
+
+@op("QuantizeLinear")
+def quantize_linear(x, attrs, opset):
+    dtype = {2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16}[attrs.get("output_dtype", 2)]
+    zero = 0
+    if len(x) > 2:
+        dtype, zero = x[2].dtype, spread(x[2], x[0], attrs).astype(np.int64)
+    ratio = np.rint(x[0] / spread(x[1], x[0], attrs)).astype(np.float64) + zero
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    return np.where(np.isnan(ratio), low, np.clip(ratio, low, high)).astype(dtype)
+
+
+@op("DequantizeLinear")
+def dequantize_linear(x, attrs, opset):
+    zero = spread(x[2], x[0], attrs).astype(np.int64) if len(x) > 2 else 0
+    return (x[0].astype(np.int64) - zero).astype(np.float32) * spread(x[1], x[0], attrs)
+
+
 # ---- matrices ----
 @op("Gemm")
 def gemm(x, attrs, opset):
