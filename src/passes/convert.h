@@ -17,6 +17,7 @@ const char *ed_ms_attention_reject(const ed_graph *g, const ed_match *m);
 int ed_ms_attention_expand(ed_graph *g, const ed_match *m);
 const char *ed_ms_multi_head_reject(const ed_graph *g, const ed_match *m);
 int ed_ms_multi_head_expand(ed_graph *g, const ed_match *m);
+/* attention_onnx.c */
 const char *ed_onnx_attention_reject(const ed_graph *g, const ed_match *m);
 int ed_onnx_attention_expand(ed_graph *g, const ed_match *m);
 /* head.c */

@@ -45,6 +45,27 @@ static int ask_conversion(void *ctx, const ed_graph *g, const ed_match *m, const
     return ED_OK;
 }
 
+/* An operator that only a conversion makes run, and that refused: its reason says more than that
+ * there is no such operator. */
+static int check_expanded(const ed_graph *g)
+{
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        const ed_op *op;
+        ed_match m;
+        if (g->nodes[i].dead || ed_op_find(&op, g, &g->nodes[i]) == ED_OK)
+            continue;
+        for (const ed_pattern *p = ed_conversions; p->name; p++) {
+            const char *reason =
+                p->reject && ed_match_at(&m, p, 0, g, NULL, (ed_id)i) ? p->reject(g, &m) : NULL;
+            ED_FAIL_IF(reason, ED_EUNSUPPORTED,
+                       "%s cannot become nodes that run here: %s; export the model in another form "
+                       "or cut it before this node",
+                       ed_node_label(g, &g->nodes[i]), reason);
+        }
+    }
+    return ED_OK;
+}
+
 static int convert(ed_graph *g, unsigned stages, const ed_convert_listener *listener)
 {
     ED_TRY(ed_infer_shapes(g));
@@ -52,6 +73,7 @@ static int convert(ed_graph *g, unsigned stages, const ed_convert_listener *list
         ED_TRY(ed_upgrade_opset(g, LOWEST_OPSET));
     if (stages & ED_TENSORRT_CONVERSION_PATTERNS) {
         ED_TRY(ed_convert(g, ed_conversions, listener));
+        ED_TRY(check_expanded(g));
         ED_TRY(ed_graph_infer(g));
     }
     return ED_OK;
