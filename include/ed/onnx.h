@@ -12,7 +12,8 @@ ED_BEGIN_DECL
 /**
  * Read a model. Constant nodes become initializers; QuantizeLinear/DequantizeLinear pairs are
  * raised to FakeQuantize nodes (an initializer behind DequantizeLinear to its float value and a
- * FakeQuantize). External data must lie in the model's folder.
+ * FakeQuantize). Those of blocked or computed scales, of two scales, or whose integers something
+ * else reads, stay what they are. External data must lie in the model's folder.
  *
  * @param[out] out  the graph; release it with ed_graph_free()
  * @return ED_OK, ED_ENOTFOUND, ED_EIO, ED_EFORMAT, ED_EUNSUPPORTED, ED_ENOMEM

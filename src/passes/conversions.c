@@ -193,8 +193,8 @@ static const ed_pat_node transposes[] = {
     { 0 },
 };
 static const ed_pat_node reshapes[] = {
-    { .op = "Reshape|Squeeze|Unsqueeze|Flatten|Transpose", .in = { ANY } },
-    { .op = "Reshape|Squeeze|Unsqueeze|Transpose", .in = { NODE(0) } },
+    { .op = "Reshape|Squeeze|Unsqueeze|Flatten|Transpose|Gather", .in = { ANY } },
+    { .op = "Reshape|Squeeze|Unsqueeze|Transpose|Gather", .in = { NODE(0) } },
     { 0 },
 };
 static const ed_pat_node folded_transpose[] = {

@@ -2,8 +2,9 @@
  * Moves of data that can be fewer.
  *
  *   merge_transposes      Transpose(Transpose(x, p), r)       ->  Transpose(x, p[r])
- *   merge_reshapes        Reshape(Reshape(x)), also Squeeze, Unsqueeze, Flatten, and a Transpose
- *                         that moves dimensions of size 1 only  ->  Reshape(x)
+ *   merge_reshapes        Reshape(Reshape(x)), also Squeeze, Unsqueeze, Flatten, a Transpose that
+ *                         moves dimensions of size 1 only, and a Gather of all elements of an axis
+ *                         in their order (as_strided of torch)  ->  Reshape(x)
  *   unfold_transpose      Reshape(Transpose(Reshape(x [.., M, N]) [L, M, N], 0 2 1)) [.., N, M]
  *                         ->  Transpose(x) of the last two dimensions
  *   remove_idle           what gives its input: Transpose to the same order, Reshape and Expand to
@@ -130,7 +131,22 @@ int ed_idle_move_remove(ed_graph *g, const ed_match *m)
 
 /* ---- merge_reshapes ---- */
 
-/* The order in memory stays: Reshape and its kin, a Transpose of ones. */
+/* Indices 0, 1, ... to the end of the axis. */
+static bool gathers_all(const ed_graph *g, const ed_node *node)
+{
+    const ed_shape *x = shape_of(g, node->in[0]);
+    const ed_tensor *indices = ed_node_constant(g, node, 1);
+    int64_t axis = ed_node_int(node, "axis", 0);
+    axis += axis < 0 ? x->rank : 0;
+    if (!indices || axis < 0 || axis >= x->rank || x->dim[axis] != indices->numel)
+        return false;
+    for (int64_t i = 0; i < indices->numel; i++)
+        if (ed_tensor_get_i64(indices, i) != i)
+            return false;
+    return true;
+}
+
+/* The order in memory stays: Reshape and its kin, a Transpose of ones, a Gather of everything. */
 static bool keeps_order(const ed_graph *g, const ed_node *node)
 {
     static const char *const kin[] = { "Reshape", "Squeeze", "Unsqueeze", "Flatten" };
@@ -140,6 +156,8 @@ static bool keeps_order(const ed_graph *g, const ed_node *node)
         if (ed_node_is(node, kin[i]))
             return true;
     const ed_shape *x = shape_of(g, node->in[0]);
+    if (ed_node_is(node, "Gather"))
+        return gathers_all(g, node);
     if (!ed_node_is(node, "Transpose") || !ed_transpose_perm(g, node, perm, &rank) ||
         x->rank != rank)
         return false;

@@ -19,8 +19,11 @@ ARCHITECTURES = ["alexnet", "vgg11_bn", "resnet18", "resnet50", "resnext50_32x4d
                  "mobilenet_v3_large", "mnasnet0_5", "inception_v3", "efficientnet_b0", "shufflenet_v2_x0_5",
                  "convnext_tiny", "vit_b_32", "swin_t"]
 BATCH_OF_ONE = ["vit_b_32_dynamo", "swin_t_dynamo"]
-RESNET50 = {"StemConvBNReLUMaxPool": 1, "ConvBNAddReLU": 16, "ConvBNReLU": 32, "ConvBN": 4, "AdaptiveAvgPool": 1,
-            "Conv": 1}  # the head, converted
+# Of both exporters; the Conv is the head, converted.
+GROUPS = {"resnet50": {"StemConvBNReLUMaxPool": 1, "ConvBNAddReLU": 16, "ConvBNReLU": 32, "ConvBN": 4,
+                       "AdaptiveAvgPool": 1, "Conv": 1},
+          "swin_t": {"ConvBN": 1, "LinearGELU": 12, "Linear": 63, "LayerNorm": 29, "AdaptiveAvgPool": 1,
+                     "ScaledDotProductAttention": 12, "Conv": 1}}
 
 
 @pytest.mark.parametrize("exporter", ["script", "dynamo"])
@@ -52,9 +55,8 @@ def test_model(architecture, exporter, tmp_path):
     assert not [key for key in ("Conv in float", "Gemm in float", "MatMul in float") if key in counts], verdict
     ours = relative(run_ours(quantized, x, tmp_path, "-t"), run_onnxruntime(quantized, x))
     print(f"{name}: {plain:.1e} {fused:.1e} fused, quantized {ours:.1e}; {report['groups']}")
-    if architecture == "resnet50":
-        counts = {kind: report["groups"].get(kind) for kind in RESNET50}
-        assert counts == RESNET50
+    wanted = GROUPS.get(architecture, {})
+    assert {kind: report["groups"].get(kind) for kind in wanted} == wanted
 
 
 def attention_models():
