@@ -4,6 +4,7 @@
  */
 #include "ops/op.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -84,6 +85,19 @@ int ed_infer_unused_output(ed_infer *ctx, uint32_t i, ed_dtype dtype, const char
                              "without it",
                              name);
     ctx->out[i] = (ed_type){ dtype, ctx->out[0].shape };
+    return ED_OK;
+}
+
+int ed_infer_scales(const ed_infer *ctx, uint32_t i)
+{
+    const ed_tensor *scale = ctx->constant[i];
+    for (int64_t k = 0; scale && k < scale->numel; k++) {
+        double s = ed_tensor_get_f64(scale, k);
+        if (!(s > 0) || isinf(s))
+            return ed_infer_fail(ctx, ED_EFORMAT,
+                                 "scale %lld is %g; a scale must be positive and finite",
+                                 (long long)k, s);
+    }
     return ED_OK;
 }
 

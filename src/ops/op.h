@@ -212,6 +212,8 @@ int ed_infer_f32(const ed_infer *ctx);
 /* The size that both stand for: equal ones, or the known one; ED_DIM_UNKNOWN and false when they
  * are different sizes. */
 bool ed_dim_unify(int64_t *out, int64_t a, int64_t b);
+/* ED_EFORMAT unless the scales of input i, where it is a constant, are positive and finite. */
+int ed_infer_scales(const ed_infer *ctx, uint32_t i);
 /* A negative axis made positive; ED_ESHAPE when outside of rank. */
 int ed_infer_axis(const ed_infer *ctx, int64_t axis, int rank, int *out);
 /* An optional output i that no kernel writes: of output 0's shape, ED_EUNSUPPORTED when it is read.

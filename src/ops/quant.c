@@ -12,8 +12,6 @@
 #include "ops/fast.h"
 #include "ops/op.h"
 
-#include <math.h>
-
 enum { GRAIN = 8192 };
 
 /* In exact integers saturate(r + z) - z = clamp(r, qmin - z, qmax - z) = clamp(rne(x / scale), lo,
@@ -126,15 +124,8 @@ static int check_count(const ed_infer *ctx, uint32_t i, const char *name, int64_
 
 static int check_values(const ed_infer *ctx, const ed_fake_quant_params *p)
 {
-    const ed_tensor *scale = ctx->constant[1],
-                    *zero_point = ctx->n_in > 2 ? ctx->constant[2] : NULL;
-    for (int64_t i = 0; scale && i < scale->numel; i++) {
-        double s = ed_tensor_get_f64(scale, i);
-        if (!(s > 0) || isinf(s))
-            return ed_infer_fail(ctx, ED_EFORMAT,
-                                 "scale %lld is %g; a scale must be positive and finite",
-                                 (long long)i, s);
-    }
+    const ed_tensor *zero_point = ctx->n_in > 2 ? ctx->constant[2] : NULL;
+    ED_TRY(ed_infer_scales(ctx, 1));
     for (int64_t i = 0; zero_point && i < zero_point->numel; i++) {
         int64_t z = ed_tensor_get_i64(zero_point, i);
         if (z < p->qmin || z > p->qmax)

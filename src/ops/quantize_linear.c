@@ -151,7 +151,6 @@ static int check_shapes(const ed_infer *ctx, const linear_params *p)
 static int check_scales(const ed_infer *ctx)
 {
     const linear_params *p = ctx->params;
-    const ed_tensor *scale = ctx->constant[1];
     int64_t scales = 0, zeros = 0;
 
     ED_TRY(ed_infer_dtypes(ctx, 1, 1u << ED_F32));
@@ -164,14 +163,7 @@ static int check_scales(const ed_infer *ctx)
     if (scales != zeros)
         return ed_infer_fail(ctx, ED_ESHAPE, "it has %lld scales, but %lld zero points",
                              (long long)scales, (long long)zeros);
-    for (int64_t i = 0; scale && i < scale->numel; i++) {
-        double s = ed_tensor_get_f64(scale, i);
-        if (!(s > 0) || isinf(s))
-            return ed_infer_fail(ctx, ED_EFORMAT,
-                                 "scale %lld is %g; a scale must be positive and finite",
-                                 (long long)i, s);
-    }
-    return ED_OK;
+    return ed_infer_scales(ctx, 1);
 }
 
 static int infer_quantize(ed_infer *ctx)
