@@ -103,7 +103,7 @@ const char *ed_onnx_attention_reject(const ed_graph *g, const ed_match *m)
     if (reason)
         return reason;
     if (has_input(node, 6))
-        return "it has numbers of keys that are no padding (nonpad_kv_seqlen of opset 24)";
+        return "it has the input nonpad_kv_seqlen of opset 24";
     if (precision != 0 && precision != 1)
         return "its softmax_precision is not float32";
     if (cap && !(cap->f >= 0.0F))
@@ -117,7 +117,8 @@ const char *ed_onnx_attention_reject(const ed_graph *g, const ed_match *m)
     lengths n = lengths_of(g, node);
     if (ed_node_int(node, "is_causal", 0) && (n.q < 0 || n.keys < 0))
         return "it is causal over lengths that are not known";
-    if (ed_node_int(node, "is_causal", 0) && n.keys > 0 && n.q > MAX_SCORES / n.keys)
+    if (ed_node_int(node, "is_causal", 0) &&
+        (n.q > MAX_SCORES || n.keys > MAX_SCORES || n.q * n.keys > MAX_SCORES))
         return "it is causal over more than 4096 queries and keys";
     return NULL;
 }
