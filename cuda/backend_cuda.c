@@ -25,6 +25,8 @@ int ed_cuda_cudnn_status(cudnnStatus_t status, const char *what)
 {
     if (status == CUDNN_STATUS_SUCCESS)
         return ED_OK;
+    if (status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED)
+        return ed_cuda_status(cudaErrorMemoryAllocation, what);
     return ed_error_set(ED_EINTERNAL, "%s: cuDNN failed: %s", what, cudnnGetErrorString(status));
 }
 
@@ -32,6 +34,8 @@ int ed_cuda_cublas_status(cublasStatus_t status, const char *what)
 {
     if (status == CUBLAS_STATUS_SUCCESS)
         return ED_OK;
+    if (status == CUBLAS_STATUS_ALLOC_FAILED)
+        return ed_cuda_status(cudaErrorMemoryAllocation, what);
     return ed_error_set(ED_EINTERNAL, "%s: cuBLASLt failed: %s", what,
                         cublasLtGetStatusString(status));
 }

@@ -58,6 +58,8 @@ static int batch_norm_plan(ed_kernel_plan *p)
     const ed_shape *x = ed_cuda_shape(p, node->in[0]);
     ed_layout layout = p->layouts[node->in[0]];
     const float *list[4];
+    if (params->training_mode)
+        return ed_plan_refuse(p, "training mode");
     batch_norm_state *s = ed_calloc(1, sizeof *s);
     if (!s)
         return ED_ENOMEM;

@@ -216,6 +216,23 @@ static shapes shapes_of(const ed_cuda_conv *c)
     return s;
 }
 
+#define BIAS ED_POST_LINEAR /* which cuDNN's graphs do not have, see post_mode() */
+
+/* In the order of cuDNN's own fused convolutions, whose engines need no compiler: a residual that
+ * is added at once comes before the bias. */
+static int list_posts(ed_post posts[ED_MAX_POSTS + 1], const ed_cuda_conv *c)
+{
+    int n = 0, first = c->bias && c->n_posts && c->posts[0].kind == ED_POST_ADD ? 1 : 0;
+    for (int i = 0; i < c->n_posts; i++) {
+        if (c->bias && i == first)
+            posts[n++] = (ed_post){ .kind = BIAS };
+        posts[n++] = (ed_post){ (ed_post_kind)c->posts[i].kind, c->posts[i].a, c->posts[i].b };
+    }
+    if (c->bias && first >= c->n_posts)
+        posts[n++] = (ed_post){ .kind = BIAS };
+    return n;
+}
+
 cudnnBackendDescriptor_t ed_conv_graph(ed_conv_builder *b)
 {
     enum { MAX_OPS = 2 + ED_MAX_POSTS };
@@ -223,27 +240,23 @@ cudnnBackendDescriptor_t ed_conv_graph(ed_conv_builder *b)
     const shapes s = shapes_of(c);
     cudnnDataType_t stored = c->bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
     cudnnBackendDescriptor_t ops[MAX_OPS], value, next;
-    int64_t n = 0, steps = (c->bias != 0) + c->n_posts;
+    int64_t n = 0;
     cudnnBackendDescriptor_t x = tensor(b, UID_X, stored, s.rank, s.x);
     cudnnBackendDescriptor_t w = tensor(b, UID_W, stored, s.rank, s.w);
     cudnnBackendDescriptor_t y = tensor(b, UID_Y, stored, s.rank, s.y);
-    value = steps ? tensor(b, UID_VIRTUAL + b->next_uid++, CUDNN_DATA_FLOAT, s.rank, s.y) : y;
+    ed_post posts[ED_MAX_POSTS + 1];
+    int count = list_posts(posts, c);
+    value = count ? tensor(b, UID_VIRTUAL, CUDNN_DATA_FLOAT, s.rank, s.y) : y;
     ops[n++] = convolution(b, x, w, value);
-    if (c->bias) {
-        next = --steps ? tensor(b, UID_VIRTUAL + b->next_uid++, CUDNN_DATA_FLOAT, s.rank, s.y) : y;
-        cudnnBackendDescriptor_t bias = tensor(b, UID_BIAS, CUDNN_DATA_FLOAT, s.rank, s.bias);
-        ops[n++] = pointwise(b, CUDNN_POINTWISE_ADD, NULL, value, bias, next);
-        value = next;
-    }
-    for (int i = 0; i < c->n_posts; i++) {
-        ed_post post = { (ed_post_kind)c->posts[i].kind, c->posts[i].a, c->posts[i].b };
-        cudnnPointwiseMode_t mode = CUDNN_POINTWISE_IDENTITY;
-        post_mode(&mode, &post);
-        next = --steps ? tensor(b, UID_VIRTUAL + b->next_uid++, CUDNN_DATA_FLOAT, s.rank, s.y) : y;
+    for (int i = 0; i < count; i++) {
+        cudnnPointwiseMode_t mode = CUDNN_POINTWISE_ADD;
         cudnnBackendDescriptor_t other = NULL;
-        if (post.kind == ED_POST_ADD)
+        next = i + 1 < count ? tensor(b, UID_VIRTUAL + 1 + i, CUDNN_DATA_FLOAT, s.rank, s.y) : y;
+        if (posts[i].kind == BIAS)
+            other = tensor(b, UID_BIAS, CUDNN_DATA_FLOAT, s.rank, s.bias);
+        else if (post_mode(&mode, &posts[i]) && posts[i].kind == ED_POST_ADD)
             other = tensor(b, UID_RESIDUAL, stored, s.rank, s.y);
-        ops[n++] = pointwise(b, mode, &post, value, other, next);
+        ops[n++] = pointwise(b, mode, &posts[i], value, other, next);
         value = next;
     }
     cudnnBackendDescriptor_t g = ed_conv_make(b, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);

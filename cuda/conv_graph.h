@@ -11,7 +11,6 @@ typedef struct ed_conv_builder {
     cudnnHandle_t handle;
     cudnnStatus_t status; /* the first failure; nothing is called after it */
     int rc;               /* of memory */
-    int64_t next_uid;
 } ed_conv_builder;
 
 cudnnBackendDescriptor_t ed_conv_make(ed_conv_builder *b, cudnnBackendDescriptorType_t type);

@@ -20,12 +20,18 @@ static inline unsigned ed_blocks(int64_t n, int threads)
          i += (int64_t)gridDim.x * blockDim.x)
 
 /* Storage types: arithmetic is in float. */
-__device__ __forceinline__ float ed_load(const float *p, int64_t i) { return p[i]; }
+__device__ __forceinline__ float ed_load(const float *p, int64_t i)
+{
+    return p[i];
+}
 __device__ __forceinline__ float ed_load(const __nv_bfloat16 *p, int64_t i)
 {
     return __bfloat162float(p[i]);
 }
-__device__ __forceinline__ void ed_store(float *p, int64_t i, float v) { p[i] = v; }
+__device__ __forceinline__ void ed_store(float *p, int64_t i, float v)
+{
+    p[i] = v;
+}
 __device__ __forceinline__ void ed_store(__nv_bfloat16 *p, int64_t i, float v)
 {
     p[i] = __float2bfloat16_rn(v);

@@ -52,6 +52,8 @@ static int pool_plan(ed_kernel_plan *p)
                                  .include_pad = params->count_include_pad != 0,
                                  .channels_last = ed_cuda_is_nhwc(layout) },
                        .bf16 = ed_layout_element(layout) == 2 };
+    if (p->types[node->in[0]].dtype != ED_F32)
+        return ed_plan_refuse(p, "integers");
     if (ed_cuda_more_outputs(p))
         return ed_plan_refuse(p, "indices");
     ED_TRY(ed_pool_window(&w, p->graph, node, params, x));

@@ -148,6 +148,25 @@ int tool_device(const char **out, const char *wanted)
     return ED_OK;
 }
 
+int64_t tool_batch(int64_t wanted, const char *device)
+{
+    enum { BATCH_CPU = 64, BATCH_GPU = 128 };
+    if (wanted)
+        return wanted;
+    return strcmp(device, ED_DEVICE_CPU) == 0 ? BATCH_CPU : BATCH_GPU;
+}
+
+bool tool_smaller_batch(int64_t *batch, int rc, const char *device)
+{
+    if (rc != ED_ENOMEM || strcmp(device, ED_DEVICE_CPU) == 0 || *batch == 1)
+        return false;
+    *batch /= 2;
+    progress_clear();
+    tool_note("batches of %lld instead of %lld: %s", (long long)*batch, (long long)*batch * 2,
+              ed_error_last());
+    return true;
+}
+
 int tool_finish(int rc)
 {
     progress_clear();

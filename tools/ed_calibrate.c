@@ -110,6 +110,7 @@ typedef struct job {
     ed_graph *graph, *source; /* source: what an edited plan was built from */
     ed_plan *plan;
     ed_dataset *data;
+    int64_t batch;
     ed_ranges *ranges;
     ed_calib_options calib;
     ed_plan_options plan_options;
@@ -199,6 +200,17 @@ static int transform(job *j)
     return ed_plan_apply_phases(j->plan, j->graph, ED_PHASE_CONVERT, ED_PHASE_FUSE);
 }
 
+static int open_data(job *j)
+{
+    const settings *s = j->s;
+    ed_dataset_options options = { .batch = j->batch,
+                                   .limit = s->limit,
+                                   .allow_nonfinite = s->allow_nonfinite };
+    ed_dataset_close(j->data);
+    j->data = NULL;
+    return ed_dataset_open(&j->data, s->data, j->graph, &options);
+}
+
 static int prepare(job *j)
 {
     const settings *s = j->s;
@@ -206,12 +218,9 @@ static int prepare(job *j)
     j->calib.precision = s->precision;
     j->calib.autotune = s->autotune;
     TRY(ed_onnx_read(&j->graph, j->model));
-    if (s->data) {
-        ed_dataset_options options = { .batch = s->batch,
-                                       .limit = s->limit,
-                                       .allow_nonfinite = s->allow_nonfinite };
-        TRY(ed_dataset_open(&j->data, s->data, j->graph, &options));
-    }
+    j->batch = tool_batch(s->batch, j->calib.device);
+    if (s->data)
+        TRY(open_data(j));
     TRY(transform(j));
     if (!ed_plan_point_count(j->plan))
         return tool_fail(ED_EUNSUPPORTED,
@@ -225,7 +234,12 @@ static int find_ranges(job *j)
 {
     if (!j->s->data)
         return ed_ranges_read(&j->ranges, j->s->ranges);
-    TRY(ed_calibrate(&j->ranges, j->graph, j->plan, j->data, &j->calib));
+    int rc = ed_calibrate(&j->ranges, j->graph, j->plan, j->data, &j->calib);
+    while (tool_smaller_batch(&j->batch, rc, j->calib.device)) {
+        TRY(open_data(j));
+        rc = ed_calibrate(&j->ranges, j->graph, j->plan, j->data, &j->calib);
+    }
+    TRY(rc);
     if (ed_dataset_nonfinite(j->data))
         tool_warn("%s: %lld NaN or infinite inputs were left out of the histograms", j->s->data,
                   (long long)ed_dataset_nonfinite(j->data));

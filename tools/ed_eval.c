@@ -57,6 +57,7 @@ typedef struct job {
     ed_eval_group *groups;
     size_t group_count;
     ed_dataset *data;
+    int64_t batch;
 } job;
 
 static int allocate(job *j)
@@ -68,6 +69,17 @@ static int allocate(job *j)
     return j->paths && j->graphs && j->results ? ED_OK : tool_fail(ED_ENOMEM, "memory ran out");
 }
 
+static int open_data(job *j)
+{
+    ed_dataset_options options = { .batch = j->batch,
+                                   .limit = j->s->limit,
+                                   .need_labels = j->count == 1, /* else nothing to tell */
+                                   .allow_nonfinite = j->s->allow_nonfinite };
+    ed_dataset_close(j->data);
+    j->data = NULL;
+    return ed_dataset_open(&j->data, j->s->data, j->graphs[0], &options);
+}
+
 static int read_models(job *j)
 {
     TRY(tool_model_path(&j->first, j->s));
@@ -75,11 +87,7 @@ static int read_models(job *j)
         j->paths[i] = i ? j->s->operands.items[i] : j->first;
         TRY(ed_onnx_read(&j->graphs[i], j->paths[i]));
     }
-    ed_dataset_options options = { .batch = j->s->batch,
-                                   .limit = j->s->limit,
-                                   .need_labels = j->count == 1, /* else nothing to tell */
-                                   .allow_nonfinite = j->s->allow_nonfinite };
-    TRY(ed_dataset_open(&j->data, j->s->data, j->graphs[0], &options));
+    TRY(open_data(j));
     for (size_t i = 0; i < j->count; i++) {
         TRY(ed_transform(j->graphs[i],
                          NULL)); /* fused groups: faster, and what --layers compares */
@@ -97,10 +105,17 @@ static int evaluate(job *j)
                                 .precision = j->s->precision,
                                 .autotune = j->s->autotune };
     TRY(tool_device(&options.device, j->s->device));
+    j->batch = tool_batch(j->s->batch, options.device);
     TRY(allocate(j));
     TRY(read_models(j));
     double start = tool_seconds();
-    TRY(ed_evaluate(j->results, (const ed_graph *const *)j->graphs, j->count, j->data, &options));
+    const ed_graph *const *graphs = (const ed_graph *const *)j->graphs;
+    int rc = ed_evaluate(j->results, graphs, j->count, j->data, &options);
+    while (tool_smaller_batch(&j->batch, rc, options.device)) {
+        TRY(open_data(j));
+        rc = ed_evaluate(j->results, graphs, j->count, j->data, &options);
+    }
+    TRY(rc);
     double seconds = tool_seconds() - start;
     if (ed_dataset_nonfinite(j->data))
         tool_warn("%s: %lld inputs are NaN or infinite", j->s->data,

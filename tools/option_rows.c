@@ -153,8 +153,9 @@ static const option_row option_rows[] = {
       "hardware profile that decides what is quantized", "tensorrt", OPTION_TEXT, FIELD(target), 0,
       0, NULL, NULL },
 
-    { WITH_DATA, 'b', "batch", "N", samples, "samples that run together", "64", OPTION_INT,
-      FIELD(batch), 1, 65536, NULL, NULL },
+    { WITH_DATA, 'b', "batch", "N", samples,
+      "samples that run together; auto: 64, on a GPU 128 or what its memory takes", "auto",
+      OPTION_INT, FIELD(batch), 1, 65536, NULL, NULL },
     { WITH_DATA, 'n', "limit", "N", samples, "use the first N samples only", "all", OPTION_INT,
       FIELD(limit), 1, 9007199254740992.0, NULL, NULL },
     { CMD_CALIBRATE | CMD_EVAL, 0, "allow-nonfinite", NULL, samples,

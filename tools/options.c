@@ -116,6 +116,10 @@ static void store(struct argp_state *state, settings *s, const option_row *row, 
             bad_choice(state, row, text);
         break;
     case OPTION_INT:
+        if (row->standard && !strcmp(row->standard, "auto") && !strcmp(text, "auto")) {
+            *(int64_t *)field = 0;
+            break;
+        } /* fall through */
     case OPTION_POWER2:
         *(int64_t *)field = (int64_t)parse_number(state, row, text);
         break;

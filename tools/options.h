@@ -44,7 +44,7 @@ typedef enum option_type {
     OPTION_TEXT,   /* const char *, not empty */
     OPTION_LIST,   /* text_list, one more each time */
     OPTION_CHOICE, /* const char *, one of choice(0), choice(1), ... */
-    OPTION_INT,    /* int64_t in [min, max] */
+    OPTION_INT,    /* int64_t in [min, max]; where the default is "auto", that is 0 */
     OPTION_POWER2, /* likewise, and a power of two */
     OPTION_REAL    /* double in [min, max] */
 } option_type;

@@ -3,6 +3,8 @@
 #
 #   debug    address and undefined behaviour sanitizers: all tests but those labelled "release"
 #   release  tests labelled "release": real models, other programs, valgrind
+#   cuda     the CUDA backend compiles, where nvcc and cuDNN are; its tests need a GPU and are skipped
+#            without one
 #   clang    compiles everything without a warning; each fuzz target runs for 20 s from its corpus;
 #            clang-format agrees with the sources
 set -uo pipefail
@@ -51,6 +53,11 @@ clang_build() {
         cmake --build build/clang -j "$jobs"
 }
 
+# All of it, with its tests, which say what they skip.
+cuda_build() {
+    build cuda && ctest --preset cuda -R cuda -j 1
+}
+
 # Each target twenty seconds from the committed corpus, with a fixed seed.
 fuzz() {
     cmake -S . -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang -DED_FUZZ=ON \
@@ -60,7 +67,8 @@ fuzz() {
 }
 
 format_check() {
-    find include src tools tests -name '*.[ch]' -print0 | xargs -0 clang-format --dry-run -Werror
+    find include src cuda tools tests \( -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' \) -print0 |
+        xargs -0 clang-format --dry-run -Werror
 }
 
 step "packages" need_packages "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}" || finish
@@ -70,6 +78,11 @@ step "build release" build release || finish
 step "tests under the sanitizers" ctest --preset debug -LE release -j "$jobs"
 step "tests of the release build" ctest --preset release -L release -j "$jobs"
 step "demo" env ED_BUILD_TESTS=ON ./tools/demo.sh
+if PATH=$PATH:/usr/local/cuda/bin nvcc -E -x cu - <<< '#include <cudnn_backend.h>' > /dev/null 2>&1; then
+    step "CUDA backend" cuda_build
+else
+    summary+=("$(printf '%-28s skipped: there is no nvcc with cuDNN' "CUDA backend")")
+fi
 step "compile with clang" clang_build
 step "fuzz targets" fuzz
 step "clang-format" format_check

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LIBRARY "libed-cuda.so"
 
@@ -46,8 +47,9 @@ static void *open_library(void)
     }
     own_folder(folder, sizeof folder);
     snprintf(path, sizeof path, "%s" LIBRARY, folder);
-    void *library = *folder ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
-    return library ? library : dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    if (*folder && access(path, F_OK) == 0) /* its failure tells which library it misses */
+        return dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    return dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
 }
 
 static int load(void)
