@@ -14,9 +14,9 @@ typedef struct raw_input {
     void *memory, *mean, *std; /* on the device */
 } raw_input;
 
-typedef struct feed {
+typedef struct ed_device_feed {
     ed_device_pass *pass;
-    ed_runner *runner;
+    ed_runner *runner; /* while it runs */
     uint32_t *observer_of;
     size_t n_inputs;
     ed_tensor *views; /* of the executor's inputs */
@@ -49,27 +49,16 @@ static void free_raw(void *ctx, void *memory)
     d->api->free_host(d->handle, memory);
 }
 
-int ed_device_pass_begin(ed_device_pass *pass)
-{
-    ed_raw_memory memory = { (void *)(uintptr_t)pass->device, alloc_raw, free_raw };
-    if (!ed_dataset_raw_possible(pass->data))
-        return ED_OK;
-    ED_TRY(ed_dataset_raw_begin(pass->data, &memory));
-    return ed_dataset_rewind(pass->data);
-}
-
-void ed_device_pass_end(ed_device_pass *pass)
-{
-    ed_dataset_raw_end(pass->data);
-}
-
 static int begin_raw(feed *f)
 {
     const ed_device *d = f->pass->device;
+    ed_raw_memory memory = { (void *)(uintptr_t)d, alloc_raw, free_raw };
     void *bad = NULL;
     f->is_raw = ed_dataset_raw_possible(f->pass->data);
     if (!f->is_raw)
         return ED_OK;
+    ED_TRY(ed_dataset_raw_begin(f->pass->data, &memory));
+    ED_TRY(ed_dataset_rewind(f->pass->data)); /* the thread reads from now on */
     ED_TRY(upload_new(d, &bad, NULL, sizeof *f->bad));
     f->bad = bad;
     for (size_t i = 0; i < f->n_inputs; i++) {
@@ -150,10 +139,13 @@ static int run_batches(feed *f)
     }
 }
 
-static int start(feed *f)
+int ed_device_pass_begin(ed_device_pass *p)
 {
-    ed_device_pass *p = f->pass;
     const ed_device *d = p->device;
+    feed *f = p->feed = ed_calloc(1, sizeof *f);
+    if (!f)
+        return ED_ENOMEM;
+    f->pass = p;
     f->n_inputs = ed_graph_input_count(p->graph);
     f->views = ed_calloc(f->n_inputs, sizeof *f->views);
     f->inputs = ed_calloc(f->n_inputs, sizeof(ed_tensor *));
@@ -168,14 +160,17 @@ static int start(feed *f)
     for (size_t i = 0; i < p->n; i++)
         f->observer_of[ed_graph_find_value(p->graph, p->values[i])] = (uint32_t)i;
     ED_DEVICE_TRY(d, d->api->observers_new(d->handle, &p->observers, p->n, p->bins, p->ema));
-    ed_runner_observe_on_device(f->runner, p->observers, f->observer_of);
     return begin_raw(f);
 }
 
-static void stop(feed *f)
+void ed_device_pass_end(ed_device_pass *p)
 {
-    const ed_device *d = f->pass->device;
+    const ed_device *d = p->device;
+    feed *f = p->feed;
+    if (!f)
+        return;
     d->api->sync(d->handle); /* what is queued uses the memory */
+    ed_dataset_raw_end(p->data);
     for (size_t i = 0; f->raw && i < f->n_inputs; i++) {
         d->api->free(d->handle, f->raw[i].memory);
         d->api->free(d->handle, f->raw[i].mean);
@@ -186,6 +181,8 @@ static void stop(feed *f)
     ed_free(f->views);
     ed_free(f->inputs);
     ed_free(f->observer_of);
+    ed_free(f);
+    p->feed = NULL;
 }
 
 static int read_observers(ed_device_pass *p)
@@ -216,14 +213,10 @@ done:
 
 int ed_device_pass_run(ed_device_pass *pass, ed_runner *runner)
 {
-    feed f = { .pass = pass, .runner = runner };
-    int rc = start(&f);
-    if (rc == ED_OK)
-        rc = run_batches(&f);
-    if (rc == ED_OK)
-        rc = read_observers(pass);
-    stop(&f);
-    return rc;
+    pass->feed->runner = runner;
+    ed_runner_observe_on_device(runner, pass->observers, pass->feed->observer_of);
+    ED_TRY(run_batches(pass->feed));
+    return read_observers(pass);
 }
 
 int ed_device_pass_search(ed_range *ranges, const ed_device_pass *p, const ed_method *method,

@@ -14,13 +14,15 @@ typedef struct ed_device_pass {
     double ema;
     ed_progress_fn progress;
     void *progress_ctx;
+    struct ed_device_feed *feed; /* what begin() made */
     /* results */
     ed_observation *seen; /* [n]; they borrow from counts */
     uint64_t *counts;     /* [n][bins] */
     void *observers;      /* of the device; NULL when the pass did not run there */
 } ed_device_pass;
 
-/* Before the runner is compiled: the dataset's thread begins to read for the device meanwhile. */
+/* Before the runner is compiled: allocates all that the run needs; the dataset's thread begins to
+ * read for the device meanwhile. Call end() in every case. */
 int ed_device_pass_begin(ed_device_pass *pass);
 /* Run the data through the runner, whose executors are on the device. */
 int ed_device_pass_run(ed_device_pass *pass, ed_runner *runner);
@@ -28,7 +30,7 @@ int ed_device_pass_run(ed_device_pass *pass, ed_runner *runner);
  * when the method has no search there. */
 int ed_device_pass_search(ed_range *ranges, const ed_device_pass *pass, const ed_method *method,
                           const ed_method_params *params);
-/* The dataset is as before; in every case. */
+/* Release it; the dataset is as before. */
 void ed_device_pass_end(ed_device_pass *pass);
 void ed_device_pass_clear(ed_device_pass *pass);
 
