@@ -3,7 +3,7 @@
  * where the library has it, else the convolution by a plan and the rest by one kernel of ours
  * (elementwise.h: ed_cuda_epilogue). Asymmetric padding that the engines refuse is made by a copy.
  */
-#include "conv_plan.h"
+#include "conv_lift.h"
 #include "direct_conv_rows.h"
 #include "kernels.h"
 #include "rows.h"
@@ -23,11 +23,9 @@ typedef struct conv_state {
     bool residual;
     int64_t rows, channels; /* of y */
     ed_cuda_posts posts;
-    int64_t lifted; /* channels that x gets in scratch, read row-major; 0: as it lies */
-    int64_t points;
-    size_t lifted_bytes;
-    bool padded;  /* x is copied into scratch with its padding first */
-    ed_walk pads; /* of that copy */
+    ed_conv_lift lift; /* x is rewritten into scratch first */
+    bool padded;       /* x is copied into scratch with its padding first */
+    ed_walk pads;      /* of that copy */
     size_t padded_bytes, pad_offset;
 } conv_state;
 
@@ -74,21 +72,6 @@ static void describe(ed_cuda_conv *c, const ed_kernel_plan *p, const ed_window *
         if (transposed && params->output_padding.n > d) /* cuDNN takes it from the sizes */
             c->pad_end[d + lift] += params->output_padding.v[d];
     }
-}
-
-/* Tensor cores read 16 bytes of channels at a time; engines for fewer channels are several times
- * slower. A picture of three gets zeros as further ones. */
-static void lift_channels(conv_state *s, ed_cuda_conv *c, const ed_kernel_plan *p)
-{
-    int64_t whole = c->bf16 ? 8 : 4;
-    if (c->fp32 || c->transposed || c->group != 1 || c->c >= whole ||
-        p->layouts[p->nodes[0]->in[0]] != ED_LAYOUT_PLAIN)
-        return;
-    s->points = 1;
-    for (int d = 0; d < c->spatial; d++)
-        s->points *= c->in[d];
-    s->lifted = c->c = whole;
-    s->lifted_bytes = (size_t)(c->n * s->points * whole) * (c->bf16 ? 2 : 4);
 }
 
 /* Padding before the convolution instead of in it. */
@@ -160,45 +143,38 @@ static int find_plan(conv_state *s, ed_cuda *device, ed_cuda_conv *c, const ed_f
 
 /* ---- weights ---- */
 
-/* [k][c][points] -> [k][points][channels], as float32 or bfloat16; channels beyond c are zeros. */
-static int pack(void **out, const ed_tensor *w, int64_t channels, bool bf16)
+static int upload(void **out, const float *data, int64_t n, bool bf16)
 {
-    int64_t k = w->shape.dim[0], c = w->shape.dim[1];
-    int64_t points = ed_layout_spatial(&w->shape);
-    size_t element = bf16 ? 2 : 4;
-    const float *from = w->data;
-    size_t nbytes = (size_t)(k * points * channels) * element;
-    char *packed = channels > c ? ed_calloc(nbytes, 1) : ed_malloc(nbytes);
-    if (!packed)
+    if (!bf16)
+        return ed_cuda_upload(out, data, (size_t)n * sizeof *data);
+    uint16_t *half = ed_malloc((size_t)n * sizeof *half);
+    if (!half)
         return ED_ENOMEM;
-    for (int64_t i = 0; i < k; i++)
-        for (int64_t j = 0; j < c; j++)
-            for (int64_t q = 0; q < points; q++) {
-                float v = from[(i * c + j) * points + q];
-                int64_t at = (i * points + q) * channels + j;
-                if (bf16)
-                    ((uint16_t *)(void *)packed)[at] = ed_f32_to_bf16(v);
-                else
-                    ((float *)(void *)packed)[at] = v;
-            }
-    int rc = ed_cuda_upload(out, packed, nbytes);
-    ed_free(packed);
+    for (int64_t i = 0; i < n; i++)
+        half[i] = ed_f32_to_bf16(data[i]);
+    int rc = ed_cuda_upload(out, half, (size_t)n * sizeof *half);
+    ed_free(half);
     return rc;
 }
 
-static int take_weights(ed_kernel_plan *p, conv_state *s)
+/* `numel`: of the weights of the problem. */
+static int take_weights(ed_kernel_plan *p, conv_state *s, int64_t numel)
 {
     const conv_state *other = p->shared;
     const ed_tensor *w = p->constants[p->nodes[0]->in[1]];
     ed_id bias = ed_node_in(p->nodes[0], 2);
-    if (other && other->lifted == s->lifted) {
+    if (other && other->lift.how.width == s->lift.how.width) {
         s->weights = other->weights;
         s->bias = other->bias;
         s->borrowed = true;
         return ED_OK;
     }
-    p->weight_bytes = (size_t)w->numel * (s->bf16 ? 2 : 4);
-    ED_TRY(pack(&s->weights, w, s->lifted ? s->lifted : w->shape.dim[1], s->bf16));
+    float *packed = NULL;
+    p->weight_bytes = (size_t)numel * (s->bf16 ? 2 : 4);
+    ED_TRY(ed_conv_lift_weights(&packed, &s->lift, w));
+    int rc = upload(&s->weights, packed, numel, s->bf16);
+    ed_free(packed);
+    ED_TRY(rc);
     if (bias == ED_NONE)
         return ED_OK;
     void *memory = NULL;
@@ -232,7 +208,7 @@ static void answer(ed_kernel_plan *p, conv_state *s, const ed_fused *f)
     ed_layout layout = ed_layout_with_bf16(ED_LAYOUT_CHANNELS_LAST, s->bf16);
     const ed_shape *y = &p->types[node->out[0]].shape;
     p->in[p->n_in] = node->in[0];
-    p->in_layout[p->n_in++] = s->lifted ? ED_LAYOUT_PLAIN : layout;
+    p->in_layout[p->n_in++] = s->lift.how.width ? ED_LAYOUT_PLAIN : layout;
     s->residual = f->residual != ED_NONE;
     if (s->residual) {
         p->in[p->n_in] = f->residual;
@@ -247,7 +223,7 @@ static void answer(ed_kernel_plan *p, conv_state *s, const ed_fused *f)
         s->posts.b[i] = f->posts.at[i].b;
     }
     p->scratch =
-        round_up(s->lifted_bytes) + round_up(s->padded_bytes) + ed_cuda_plan_scratch(s->plan);
+        round_up(s->lift.nbytes) + round_up(s->padded_bytes) + ed_cuda_plan_scratch(s->plan);
     p->kernel = ed_cuda_plan_name(s->plan);
     ed_cuda_take(p, f->taken, layout, s);
 }
@@ -269,6 +245,14 @@ static bool ready(ed_cuda_conv *c, ed_fused *fused, ed_kernel_plan *p, bool tran
     return true;
 }
 
+static int64_t weights_of(const ed_cuda_conv *c)
+{
+    int64_t n = c->transposed ? c->c * (c->k / c->group) : c->k * (c->c / c->group);
+    for (int d = 0; d < c->spatial; d++)
+        n *= c->kernel[d];
+    return n;
+}
+
 static int conv_plan_of(ed_kernel_plan *p, bool transposed)
 {
     ed_fused fused;
@@ -281,8 +265,9 @@ static int conv_plan_of(ed_kernel_plan *p, bool transposed)
         return ED_ENOMEM;
     s->bf16 = c.bf16;
     s->has_bias = ed_node_in(p->nodes[0], 2) != ED_NONE;
-    lift_channels(s, &c, p);
-    ED_GOTO(take_weights(p, s));
+    if (p->layouts[p->nodes[0]->in[0]] == ED_LAYOUT_PLAIN)
+        ed_conv_lift_problem(&s->lift, &c);
+    ED_GOTO(take_weights(p, s, weights_of(&c)));
     ED_GOTO(find_plan(s, p->device, &c, &fused));
     if (!s->plan) {
         ed_plan_refuse(p, "cuDNN has no engine for it");
@@ -318,12 +303,11 @@ static int conv_run(const ed_call *call)
                                .residual = residual,
                                .y = call->out[0]->data,
                                .scratch = scratch };
-    if (s->lifted) {
-        ED_CUDA_TRY(ed_cuda_lift(scratch, s->bf16, call->in[0]->data, call->in[0]->shape.dim[0],
-                                 call->in[0]->shape.dim[1], s->points, s->lifted, device->stream),
+    if (s->lift.how.width) {
+        ED_CUDA_TRY(ed_cuda_lift(scratch, s->bf16, call->in[0]->data, &s->lift.how, device->stream),
                     "the kernel that adds channels");
         data.x = scratch;
-        data.scratch = scratch += round_up(s->lifted_bytes);
+        data.scratch = scratch += round_up(s->lift.nbytes);
     }
     if (s->padded) {
         ED_CUDA_TRY(cudaMemsetAsync(scratch, 0, s->padded_bytes, device->stream),
@@ -353,7 +337,7 @@ static void prepare(ed_kernel_plan *p, bool transposed)
         return; /* convolutions that are timed want the GPU to themselves */
     s.has_bias = ed_node_in(p->nodes[0], 2) != ED_NONE;
     if (p->graph->values[p->nodes[0]->in[0]].is_input) /* else the layout is not decided yet */
-        lift_channels(&s, &c, p);
+        ed_conv_lift_problem(&s.lift, &c);
     find_plan(&s, p->device, &c, &fused);
 }
 

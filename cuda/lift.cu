@@ -1,6 +1,7 @@
 /*
- * Pictures of a few channels for convolutions on tensor cores: NCHW to NHWC, with zeros as further
- * channels up to 16 bytes a point. A thread writes one point.
+ * Pictures of a few channels for convolutions on tensor cores, which read 16 bytes of channels at a
+ * time: NCHW to NHWC with zeros as further channels, or with the points of each 2 x 2 block as
+ * channels of one point. A thread writes 16 bytes.
  */
 #include "launch.cuh"
 
@@ -12,41 +13,48 @@ static __device__ __forceinline__ void put(float4 *y, const float (&v)[4])
 static __device__ __forceinline__ void put(uint4 *y, const float (&v)[8])
 {
     __nv_bfloat162 pair[4];
+#pragma unroll
     for (int i = 0; i < 4; i++)
         pair[i] = __floats2bfloat162_rn(v[2 * i], v[2 * i + 1]);
     *y = *reinterpret_cast<uint4 *>(pair);
 }
 
 template <typename V, int WIDTH>
-static __global__ void lift_kernel(V *y, const float *x, int64_t total, int channels,
-                                   int64_t points)
+static __global__ void lift_kernel(V *y, const float *x, int64_t total, const ed_cuda_lifting how)
 {
+    const int chunks = how.width / WIDTH, channels = (int)how.channels, block = how.block;
     ED_GRID_LOOP(i, total)
     {
-        int64_t n = i / points, q = i - n * points;
-        const float *from = x + n * channels * points + q;
+        int64_t point = i / chunks, row = point / how.columns;
+        int first = (int)(i - point * chunks) * WIDTH;
+        int64_t n = row / how.rows;
+        int64_t top = (row - n * how.rows - how.top) * block;
+        int64_t left = (point - row * how.columns - how.left) * block;
+        const float *from = x + n * channels * how.h * how.w;
         float v[WIDTH];
 #pragma unroll
-        for (int c = 0; c < WIDTH; c++)
-            v[c] = c < channels ? from[c * points] : 0.0f;
+        for (int k = 0; k < WIDTH; k++) {
+            int at = (first + k) / channels, c = first + k - at * channels;
+            int64_t r = top + at / block, q = left + at % block;
+            bool inside = at < block * block && r >= 0 && r < how.h && q >= 0 && q < how.w;
+            v[k] = inside ? from[(c * how.h + r) * how.w + q] : 0.0f;
+        }
         put(y + i, v);
     }
 }
 
-extern "C" int ed_cuda_lift(void *y, bool bf16, const float *x, int64_t n, int64_t channels,
-                            int64_t points, int64_t lifted, ed_stream stream)
+extern "C" int ed_cuda_lift(void *y, bool bf16, const float *x, const ed_cuda_lifting *how,
+                            ed_stream stream)
 {
-    const int threads = 256;
-    int64_t total = n * points;
+    const int threads = 256, width = bf16 ? 8 : 4;
+    int64_t total = how->n * how->rows * how->columns * (how->width / width);
     if (total == 0)
         return 0;
-    if (lifted != (bf16 ? 8 : 4) || channels > lifted)
-        return (int)cudaErrorInvalidValue;
     if (bf16)
-        lift_kernel<uint4, 8><<<ed_blocks(total, threads), threads, 0, stream>>>(
-            (uint4 *)y, x, total, (int)channels, points);
+        lift_kernel<uint4, 8>
+            <<<ed_blocks(total, threads), threads, 0, stream>>>((uint4 *)y, x, total, *how);
     else
-        lift_kernel<float4, 4><<<ed_blocks(total, threads), threads, 0, stream>>>(
-            (float4 *)y, x, total, (int)channels, points);
+        lift_kernel<float4, 4>
+            <<<ed_blocks(total, threads), threads, 0, stream>>>((float4 *)y, x, total, *how);
     return (int)cudaGetLastError();
 }

@@ -2,9 +2,15 @@
 #ifndef CUDA_LIFT_H
 #define CUDA_LIFT_H
 
-/* y [n][points][lifted] of float32 or bfloat16: x [n][channels][points], and zeros. `lifted` is 4
- * for float32, 8 for bfloat16; y begins at a multiple of 16 bytes. */
-int ed_cuda_lift(void *y, bool bf16, const float *x, int64_t n, int64_t channels, int64_t points,
-                 int64_t lifted, ed_stream stream);
+/* Pictures x [n][channels][h][w] for tensor cores: y [n][rows][columns][width], where point (i, j)
+ * holds the `block` x `block` points of x that begin at ((i - top) block, (j - left) block), all
+ * channels of each, and zeros: outside of x, and up to `width`, a multiple of 4 for float32 and of
+ * 8 for bfloat16. y begins at a multiple of 16 bytes. */
+typedef struct ed_cuda_lifting {
+    int64_t n, channels, h, w;
+    int64_t rows, columns, top, left;
+    int block, width;
+} ed_cuda_lifting;
+int ed_cuda_lift(void *y, bool bf16, const float *x, const ed_cuda_lifting *how, ed_stream stream);
 
 #endif

@@ -3,7 +3,6 @@
 # what is needed. Everything is checked before it is timed.
 set -euo pipefail
 build=$(realpath "$1") model=$(realpath "$2") here=$(dirname "$(realpath "$0")")
-export ED_BACKEND_DIR=${ED_BACKEND_DIR:-$build/cuda}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python=${PYTHON:-python3}
