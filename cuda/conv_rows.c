@@ -29,20 +29,6 @@ typedef struct conv_state {
     size_t padded_bytes, pad_offset;
 } conv_state;
 
-static bool supported(ed_kernel_plan *p)
-{
-    const ed_node *node = p->nodes[0];
-    ed_id bias = ed_node_in(node, 2);
-    int rank = p->types[node->in[0]].shape.rank;
-    if (!ed_plan_is_f32(p, node->in[0]) || !ed_plan_is_f32(p, node->out[0]))
-        ed_plan_refuse(p, "empty or not float32");
-    else if (rank < 3 || rank > 5)
-        ed_plan_refuse(p, "spatial dimensions");
-    else if (!p->constants[node->in[1]] || (bias != ED_NONE && !p->constants[bias]))
-        ed_plan_refuse(p, "weights are not constant");
-    return !p->reason;
-}
-
 /* The problem without what follows. A picture of one dimension has a height of 1. */
 static void describe(ed_cuda_conv *c, const ed_kernel_plan *p, const ed_window *w, bool transposed)
 {
@@ -216,12 +202,7 @@ static void answer(ed_kernel_plan *p, conv_state *s, const ed_fused *f)
     }
     s->rows = y->dim[0] * ed_layout_spatial(y);
     s->channels = y->dim[1];
-    s->posts.count = (int)f->posts.count;
-    for (size_t i = 0; i < f->posts.count; i++) {
-        s->posts.kind[i] = (int)f->posts.at[i].kind;
-        s->posts.a[i] = f->posts.at[i].a;
-        s->posts.b[i] = f->posts.at[i].b;
-    }
+    ed_cuda_posts_of(&s->posts, &f->posts);
     p->scratch =
         round_up(s->lift.nbytes) + round_up(s->padded_bytes) + ed_cuda_plan_scratch(s->plan);
     p->kernel = ed_cuda_plan_name(s->plan);
@@ -233,7 +214,7 @@ static bool ready(ed_cuda_conv *c, ed_fused *fused, ed_kernel_plan *p, bool tran
 {
     const ed_node *node = p->nodes[0];
     ed_window w;
-    if (!supported(p))
+    if (!ed_plan_takes_conv(p))
         return false;
     if (ed_conv_window(&w, p->graph, node, p->params[0], &p->types[node->in[0]].shape,
                        &p->types[node->in[1]].shape) != ED_OK) {

@@ -140,17 +140,6 @@ static int take_weights(ed_kernel_plan *p, depthwise_state *s)
     return ED_OK;
 }
 
-static void take_posts(ed_cuda_posts *out, const ed_posts *posts)
-{
-    _Static_assert((int)ED_CUDA_MAX_POSTS >= (int)ED_MAX_POSTS, "posts of a group");
-    *out = (ed_cuda_posts){ .count = (int)posts->count };
-    for (size_t i = 0; i < posts->count; i++) {
-        out->kind[i] = (int)posts->at[i].kind;
-        out->a[i] = posts->at[i].a;
-        out->b[i] = posts->at[i].b;
-    }
-}
-
 static int depthwise_take(ed_kernel_plan *p, depthwise_state *s)
 {
     ed_fused fused;
@@ -158,7 +147,7 @@ static int depthwise_take(ed_kernel_plan *p, depthwise_state *s)
     s->shape.bf16 = ed_layout_element(lies) == 2;
     ed_layout layout = ed_layout_with_bf16(ED_LAYOUT_CHANNELS_LAST, s->shape.bf16);
     ed_fuse(&fused, p, false);
-    take_posts(&s->posts, &fused.posts);
+    ed_cuda_posts_of(&s->posts, &fused.posts);
     p->in[p->n_in] = p->nodes[0]->in[0];
     p->in_layout[p->n_in++] = layout;
     s->add = fused.residual != ED_NONE;

@@ -223,12 +223,7 @@ static void answer(ed_kernel_plan *p, gemm_state *s, const problem *q, const ed_
     int64_t numel = 0;
     ed_shape_numel(&numel, &p->types[node->out[0]].shape);
     s->rows = numel / s->n;
-    s->posts.count = (int)f->posts.count;
-    for (size_t i = 0; i < f->posts.count; i++) {
-        s->posts.kind[i] = (int)f->posts.at[i].kind;
-        s->posts.a[i] = f->posts.at[i].a;
-        s->posts.b[i] = f->posts.at[i].b;
-    }
+    ed_cuda_posts_of(&s->posts, &f->posts);
     ed_cuda_take(p, f->taken, layout, s);
 }
 

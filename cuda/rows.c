@@ -35,3 +35,14 @@ int ed_cuda_take(ed_kernel_plan *p, uint32_t count, ed_layout out, void *state)
     p->state = state;
     return ED_OK;
 }
+
+void ed_cuda_posts_of(ed_cuda_posts *out, const ed_posts *posts)
+{
+    _Static_assert((int)ED_CUDA_MAX_POSTS >= (int)ED_MAX_POSTS, "posts of a group");
+    *out = (ed_cuda_posts){ .count = (int)posts->count };
+    for (size_t i = 0; i < posts->count; i++) {
+        out->kind[i] = (int)posts->at[i].kind;
+        out->a[i] = posts->at[i].a;
+        out->b[i] = posts->at[i].b;
+    }
+}

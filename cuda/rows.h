@@ -9,6 +9,7 @@
 #define CUDA_ROWS_H
 
 #include "device.h"
+#include "kernels.h"
 
 #define ED_CUDA_ROW(row)                                                                           \
     {                                                                                              \
@@ -43,6 +44,9 @@ int ed_cuda_convert_tensor(ed_cuda *device, void *to, ed_layout to_layout, const
 int ed_cuda_take_plain(ed_kernel_plan *p, void *state);
 /* plan(): take `count` nodes, one output; in[] and in_layout[] are filled by the caller. */
 int ed_cuda_take(ed_kernel_plan *p, uint32_t count, ed_layout out, void *state);
+
+/* What follows a product in its group, as the kernels take it. */
+void ed_cuda_posts_of(ed_cuda_posts *out, const ed_posts *posts);
 
 static inline ed_cuda *ed_cuda_of(const ed_call *call)
 {

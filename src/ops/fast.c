@@ -86,3 +86,17 @@ void ed_grid_clear_padding(const ed_grid *grid, float *data)
             memset(at + used, 0, (size_t)(grid->b - used) * sizeof *at);
     }
 }
+
+bool ed_plan_takes_conv(ed_kernel_plan *p)
+{
+    const ed_node *node = p->nodes[0];
+    ed_id bias = ed_node_in(node, 2);
+    int rank = p->types[node->in[0]].shape.rank;
+    if (!ed_plan_is_f32(p, node->in[0]) || !ed_plan_is_f32(p, node->out[0]))
+        ed_plan_refuse(p, "empty or not float32");
+    else if (rank < 3 || rank > 5)
+        ed_plan_refuse(p, "spatial dimensions");
+    else if (!p->constants[node->in[1]] || (bias != ED_NONE && !p->constants[bias]))
+        ed_plan_refuse(p, "weights are not constant");
+    return !p->reason;
+}

@@ -58,6 +58,9 @@ ED_PLUGIN bool ed_plan_dies(const ed_kernel_plan *p, ed_id value, uint32_t count
 ED_PLUGIN ed_id ed_plan_output(const ed_kernel_plan *p, uint32_t count);
 /* The value whose memory this one lies in when the executor lets it (ED_OP_ALIAS). */
 ED_PLUGIN ed_id ed_plan_memory(const ed_kernel_plan *p, ed_id value);
+/* True for a Conv or ConvTranspose of float32 values that hold elements, one to three spatial
+ * dimensions, and constant weights and bias; else the row is refused, with the reason. */
+ED_PLUGIN bool ed_plan_takes_conv(ed_kernel_plan *p);
 /* A float32 value that holds elements. */
 ED_PLUGIN bool ed_plan_is_f32(const ed_kernel_plan *p, ed_id value);
 

@@ -24,20 +24,6 @@ typedef struct attempt {
     bool winograd, gemm;
 } attempt;
 
-static bool supported(ed_kernel_plan *p)
-{
-    const ed_node *node = p->nodes[0];
-    ed_id bias = ed_node_in(node, 2);
-    int rank = p->types[node->in[0]].shape.rank;
-    if (!ed_plan_is_f32(p, node->in[0]) || !ed_plan_is_f32(p, node->out[0]))
-        ed_plan_refuse(p, "empty or not float32");
-    else if (rank < 3 || rank > 5)
-        ed_plan_refuse(p, "spatial dimensions");
-    else if (!p->constants[node->in[1]] || (bias != ED_NONE && !p->constants[bias]))
-        ed_plan_refuse(p, "weights are not constant");
-    return !p->reason;
-}
-
 /* Winograd saves half of the multiplications of a 3x3 convolution, but the library is slow at
  * packing weights for it: as long as 28,000 / positions runs save, with positions = N * H * W of
  * the output. Below LEAST_POSITIONS that takes too many batches, with few channels it saves
@@ -134,7 +120,7 @@ int ed_onednn_conv_plan(ed_kernel_plan *p)
     ed_window w;
     ed_fused fused;
     int rc = ED_OK;
-    if (!supported(p))
+    if (!ed_plan_takes_conv(p))
         return ED_OK;
     const ed_conv_params *params = p->params[0];
     const ed_shape *x = &p->types[node->in[0]].shape, *weight = &p->types[node->in[1]].shape;
