@@ -6,9 +6,11 @@ static int64_t floor_half(int64_t a)
     return a >= 0 ? a / 2 : -((1 - a) / 2);
 }
 
+/* Measured on ResNet-50's first convolution, batch 128, on an H100, engines by the heuristics:
+ * bfloat16 0.74 ms instead of 1.66, float32 1.02 ms instead of 0.81. */
 static bool in_blocks(const ed_cuda_conv *c)
 {
-    bool fits = c->c <= 4;
+    bool fits = c->bf16 && c->c <= 4;
     for (int d = 0; d < 2; d++)
         fits = fits && c->stride[d] == 2 && c->dilation[d] == 1 && c->kernel[d] >= 3 &&
                c->pad_begin[d] >= 0 && c->pad_end[d] >= 0;
