@@ -65,20 +65,37 @@ static int count_devices(int *devices)
     return ed_cuda_status(status, "counting the GPUs");
 }
 
-static int device_info(ed_device_info *out, int index)
+static int check_capability(const struct cudaDeviceProp *prop, int index)
+{
+    ED_FAIL_IF(prop->major < 8, ED_EUNSUPPORTED,
+               "cuda:%d (%s) has compute capability %d.%d, this build needs 8.0 or later; use "
+               "--device cpu",
+               index, prop->name, prop->major, prop->minor);
+    return ED_OK;
+}
+
+static int read_info(ed_device_info *out, int index)
 {
     struct cudaDeviceProp prop;
     *out = (ed_device_info){ .cudnn = (int)cudnnGetVersion() };
     ED_CUDA_TRY(cudaGetDeviceProperties(&prop, index), "asking for the GPU's properties");
+    ED_TRY(check_capability(&prop, index));
     ED_CUDA_TRY(cudaSetDevice(index), "choosing the GPU");
     ED_CUDA_TRY(cudaMemGetInfo(&out->free_memory, &out->memory), "asking for the GPU's memory");
     ED_CUDA_TRY(cudaDriverGetVersion(&out->driver), "asking for the driver's version");
-    ED_CUDA_TRY(cudaRuntimeGetVersion(&out->runtime), "asking for the runtime's version");
     snprintf(out->name, sizeof out->name, "%.*s", (int)sizeof out->name - 1, prop.name);
     out->major = prop.major;
     out->minor = prop.minor;
-    out->multiprocessors = prop.multiProcessorCount;
     return ED_OK;
+}
+
+static int device_info(ed_device_info *out, int index)
+{
+    int before = 0;
+    ED_CUDA_TRY(cudaGetDevice(&before), "asking for the GPU in use");
+    int rc = read_info(out, index);
+    cudaSetDevice(before);
+    return rc;
 }
 
 static void close_device(void *device)
@@ -111,10 +128,7 @@ static int start(ed_cuda *d)
     struct cudaDeviceProp prop;
     ED_CUDA_TRY(cudaSetDevice(d->index), "choosing the GPU");
     ED_CUDA_TRY(cudaGetDeviceProperties(&prop, d->index), "asking for the GPU's properties");
-    ED_FAIL_IF(prop.major < 8, ED_EUNSUPPORTED,
-               "cuda:%d (%s) has compute capability %d.%d, this build needs 8.0 or later; use "
-               "--device cpu",
-               d->index, prop.name, prop.major, prop.minor);
+    ED_TRY(check_capability(&prop, d->index));
     d->multiprocessors = prop.multiProcessorCount;
     ED_CUDA_TRY(cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking), "making a stream");
     ED_CUDA_TRY(cudaStreamCreateWithFlags(&d->upload, cudaStreamNonBlocking), "making a stream");
@@ -184,6 +198,12 @@ int ed_cuda_cublaslt(cublasLtHandle_t *out, ed_cuda *d)
     return ED_OK;
 }
 
+static int use(void *device)
+{
+    ED_CUDA_TRY(cudaSetDevice(((const ed_cuda *)device)->index), "choosing the GPU");
+    return ED_OK;
+}
+
 /* ---- memory and copies ---- */
 
 static int alloc_memory(void *device, void **out, size_t nbytes)
@@ -204,8 +224,15 @@ static int alloc_host(void *device, void **out, size_t nbytes)
 {
     (void)device;
     *out = NULL;
-    ED_CUDA_TRY(cudaMallocHost(out, nbytes ? nbytes : 1), "allocating page-locked memory");
-    return ED_OK;
+    cudaError_t status = cudaMallocHost(out, nbytes ? nbytes : 1);
+    if (status == cudaErrorMemoryAllocation) {
+        (void)cudaGetLastError();
+        return ed_error_set(ED_ENOMEM,
+                            "page-locked memory for a batch of %zu bytes ran out; use a smaller "
+                            "--batch",
+                            nbytes);
+    }
+    return ed_cuda_status((int)status, "allocating page-locked memory");
 }
 
 static void free_host(void *device, void *memory)
@@ -289,13 +316,6 @@ int ed_cuda_upload(void **out, const void *data, size_t nbytes)
         *out = NULL;
     }
     return rc;
-}
-
-static bool stores(void *device, ed_layout layout)
-{
-    bool bf16 = layout == ED_LAYOUT_PLAIN_BF16 || layout == ED_LAYOUT_CHANNELS_LAST_BF16;
-    return layout == ED_LAYOUT_PLAIN || layout == ED_LAYOUT_CHANNELS_LAST ||
-           (bf16 && ed_cuda_bf16(device));
 }
 
 static int convert(void *device, void *to, ed_layout to_layout, const void *from,
@@ -384,7 +404,7 @@ const ed_backend *ed_backend_get(void)
         .count = count_devices,
         .info = device_info,
         .open = open_device,
-        .close = close_device,
+        .use = use,
         .alloc = alloc_memory,
         .free = free_memory,
         .alloc_host = alloc_host,
@@ -395,7 +415,6 @@ const ed_backend *ed_backend_get(void)
         .zero = zero,
         .sync = sync_device,
         .kernels = ed_cuda_kernels,
-        .stores = stores,
         .convert = convert,
         .capture_begin = capture_begin,
         .capture_end = capture_end,

@@ -157,8 +157,10 @@ static bool trial_scratch(trial *t, size_t size)
         cudaFree(t->memory[5]);
         t->memory[5] = NULL;
         t->scratch = 0;
-        if (cudaMalloc(&t->memory[5], size) != cudaSuccess)
+        if (cudaMalloc(&t->memory[5], size) != cudaSuccess) {
+            (void)cudaGetLastError();
             return false;
+        }
         t->scratch = size;
     }
     t->data.scratch = t->memory[5];

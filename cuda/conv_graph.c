@@ -365,4 +365,7 @@ void ed_cuda_conv_release(ed_cuda_plan *plan)
     for (size_t i = plan->n_parts; i-- > 0;)
         cudnnBackendDestroyDescriptor(plan->parts[i]);
     ed_free(plan->parts);
+    plan->plan = NULL;
+    plan->parts = NULL;
+    plan->n_parts = plan->part_capacity = 0;
 }

@@ -97,3 +97,12 @@ int ed_conv_lift_weights(float **out, const ed_conv_lift *l, const ed_tensor *w)
         transpose(*out, w);
     return ED_OK;
 }
+
+bool ed_conv_lift_same(const ed_conv_lift *a, const ed_conv_lift *b)
+{
+    bool same = a->how.width == b->how.width && a->how.block == b->how.block;
+    for (int d = 0; d < 2; d++)
+        same = same && a->kernel[d] == b->kernel[d] && a->pad[d] == b->pad[d] &&
+               a->first[d] == b->first[d];
+    return same;
+}

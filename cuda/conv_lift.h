@@ -21,6 +21,8 @@ typedef struct ed_conv_lift {
 
 /* Rewrite the problem where that helps. */
 void ed_conv_lift_problem(ed_conv_lift *l, ed_cuda_conv *c);
+/* True when both want the same weights. */
+bool ed_conv_lift_same(const ed_conv_lift *a, const ed_conv_lift *b);
 /* Weights [k][c][kernel] as the problem wants them, [k][kernel][channels]; with nothing rewritten,
  * too. *out is released with ed_free(). */
 int ed_conv_lift_weights(float **out, const ed_conv_lift *l, const ed_tensor *w);

@@ -106,17 +106,16 @@ static int load_file(ed_cuda_plan *p, ed_cuda *device, bool tuned)
     return rc;
 }
 
-static int save_file(const ed_cuda_plan *p, const ed_cuda *device)
+static void save_file(const ed_cuda_plan *p, const ed_cuda *device)
 {
     char path[4096], *text = NULL;
     size_t size = 0;
     ed_atomic_file *file = NULL;
     char *header = header_of(p, device, device->opts.autotune);
     if (!header)
-        return ED_ENOMEM;
-    int rc = ed_cuda_conv_save(&text, &size, p);
-    if (rc == ED_OK && text && file_path(path, sizeof path, header) &&
-        ed_atomic_open(&file, path) == ED_OK) {
+        return;
+    if (ed_cuda_conv_save(&text, &size, p) == ED_OK && text &&
+        file_path(path, sizeof path, header) && ed_atomic_open(&file, path) == ED_OK) {
         FILE *stream = ed_atomic_stream(file);
         bool written = fputs(header, stream) >= 0 && fwrite(text, 1, size, stream) == size;
         if (written)
@@ -126,7 +125,6 @@ static int save_file(const ed_cuda_plan *p, const ed_cuda *device)
     }
     ed_free(text);
     ed_free(header);
-    return rc;
 }
 
 /* ---- memory ---- */
@@ -167,7 +165,9 @@ static int obtain(ed_cuda_plan *p, ed_cuda *device)
            (long long)p->conv.n, (long long)p->conv.c, (long long)p->conv.in[0],
            (long long)p->conv.in[1], (long long)p->conv.k, p->plan ? p->name : "no engine",
            seconds() - begin);
-    return p->plan && !loaded ? save_file(p, device) : ED_OK;
+    if (p->plan && !loaded)
+        save_file(p, device);
+    return ED_OK;
 }
 
 /* Under the mutex: the entry of a problem, made when it is new (*is_new). */
@@ -198,18 +198,19 @@ int ed_cuda_plan_get(ed_cuda_plan **out, ed_cuda *device, const ed_cuda_conv *co
     *out = NULL;
     pthread_mutex_lock(&device->mutex);
     int rc = find(&e, &is_new, device, conv);
+    while (rc == ED_OK && !is_new && e->busy)
+        pthread_cond_wait(&device->plans->made, &device->mutex);
+    if (rc == ED_OK && e->rc != ED_OK)
+        e->busy = is_new = true; /* another thread failed: this one tries, and has the sentence */
     if (rc == ED_OK && is_new) {
         pthread_mutex_unlock(&device->mutex);
         rc = obtain(&e->plan, device);
+        if (rc != ED_OK)
+            ed_cuda_conv_release(&e->plan);
         pthread_mutex_lock(&device->mutex);
         e->busy = false;
         e->rc = rc;
         pthread_cond_broadcast(&device->plans->made);
-    } else if (rc == ED_OK) {
-        while (e->busy)
-            pthread_cond_wait(&device->plans->made, &device->mutex);
-        if (e->rc != ED_OK) /* another thread had the sentence */
-            rc = ed_error_set(e->rc, "a convolution could not be compiled");
     }
     if (rc == ED_OK && e->plan.plan)
         *out = &e->plan;

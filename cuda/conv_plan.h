@@ -12,12 +12,12 @@ typedef struct ed_cuda_conv {
     int64_t n, c, k, group; /* x [n, c, in], w [k, c / group, kernel], y [n, k, out] */
     int64_t in[3], out[3], kernel[3], stride[3], dilation[3], pad_begin[3], pad_end[3];
     int32_t spatial;
-    int32_t transposed; /* ConvTranspose: w is [c, k / group, kernel]; nothing may follow */
-    int32_t bf16;       /* storage of x, w, residual and y */
-    int32_t fp32;       /* no products of shortened mantissas */
-    int32_t bias;       /* float32 [k] */
-    int32_t residual;   /* as y */
-    int32_t n_posts;
+    int32_t transposed;      /* ConvTranspose: w is [c, k / group, kernel]; nothing may follow */
+    int32_t bf16;            /* storage of x, w, residual and y */
+    int32_t fp32;            /* no products of shortened mantissas */
+    int32_t bias;            /* float32 [k] */
+    int32_t residual;        /* as y */
+    int32_t n_posts, unused; /* no padding: it would be hashed */
     struct {
         int32_t kind; /* ed_post_kind, one of those that ed_cuda_conv_fuses() */
         float a, b;
@@ -58,6 +58,7 @@ int ed_cuda_conv_build(ed_cuda_plan *plan, ed_cuda *device);
 int ed_cuda_conv_save(char **out, size_t *size, const ed_cuda_plan *plan);
 /* Make it from text; plan->plan stays NULL when this library does not take it. */
 int ed_cuda_conv_load(ed_cuda_plan *plan, ed_cuda *device, const char *text, size_t size);
+/* Empty it; the problem stays. */
 void ed_cuda_conv_release(ed_cuda_plan *plan);
 
 #endif

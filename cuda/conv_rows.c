@@ -149,7 +149,7 @@ static int take_weights(ed_kernel_plan *p, conv_state *s, int64_t numel)
     const conv_state *other = p->shared;
     const ed_tensor *w = p->constants[p->nodes[0]->in[1]];
     ed_id bias = ed_node_in(p->nodes[0], 2);
-    if (other && other->lift.how.width == s->lift.how.width) {
+    if (other && ed_conv_lift_same(&other->lift, &s->lift)) {
         s->weights = other->weights;
         s->bias = other->bias;
         s->borrowed = true;
@@ -316,6 +316,8 @@ static void prepare(ed_kernel_plan *p, bool transposed)
     ed_cuda_conv c;
     if (((const ed_cuda *)p->device)->opts.autotune || !ready(&c, &fused, p, transposed))
         return; /* convolutions that are timed want the GPU to themselves */
+    if (!transposed && c.group > 1 && c.group == c.c && c.group == c.k && c.spatial == 2)
+        return; /* depthwise: a kernel of ours runs it */
     s.has_bias = ed_node_in(p->nodes[0], 2) != ED_NONE;
     if (p->graph->values[p->nodes[0]->in[0]].is_input) /* else the layout is not decided yet */
         ed_conv_lift_problem(&s.lift, &c);

@@ -24,7 +24,7 @@ typedef struct ed_cuda {
     int n_idle;
     pthread_mutex_t mutex;       /* of the idle ones and the plans */
     cublasLtHandle_t cublaslt;   /* made when the first product asks */
-    struct ed_cuda_plans *plans; /* convolutions compiled so far, by problem (cudnn_cache.c) */
+    struct ed_cuda_plans *plans; /* convolutions compiled so far, by problem (conv_plan.c) */
     void *workspace;             /* of cuBLASLt */
 } ed_cuda;
 

@@ -150,7 +150,7 @@ static int take_constants(ed_kernel_plan *p, gemm_state *s, ed_id bias, bool bia
 {
     const ed_tensor *w = p->constants[p->nodes[0]->in[1]];
     const gemm_state *other = p->shared;
-    if (other && other->bias_apart == s->bias_apart) {
+    if (other && other->bias_apart == s->bias_apart && !other->bias == (bias == ED_NONE)) {
         s->weights = other->weights;
         s->bias = other->bias;
         s->borrowed = true;

@@ -148,17 +148,27 @@ int tool_device(const char **out, const char *wanted)
     return ED_OK;
 }
 
-int64_t tool_batch(int64_t wanted, const char *device)
+static bool has_fixed_batch(const ed_graph *graph)
 {
-    enum { BATCH_CPU = 64, BATCH_GPU = 128 };
-    if (wanted)
-        return wanted;
-    return strcmp(device, ED_DEVICE_CPU) == 0 ? BATCH_CPU : BATCH_GPU;
+    for (size_t i = 0; i < ed_graph_input_count(graph); i++) {
+        ed_value_info input = ed_graph_input(graph, i);
+        if (input.shape.rank > 0 && input.shape.dim[0] > 0)
+            return true;
+    }
+    return false;
 }
 
-bool tool_smaller_batch(int64_t *batch, int rc, const char *device)
+int64_t tool_batch(int64_t wanted, const ed_graph *graph, const char *device)
 {
-    if (rc != ED_ENOMEM || strcmp(device, ED_DEVICE_CPU) == 0 || *batch == 1)
+    enum { BATCH_GPU = 128 };
+    bool chosen = wanted || has_fixed_batch(graph) || strcmp(device, ED_DEVICE_CPU) == 0;
+    return chosen ? wanted : BATCH_GPU;
+}
+
+bool tool_smaller_batch(int64_t *batch, int rc, const ed_graph *graph, const char *device)
+{
+    if (rc != ED_ENOMEM || strcmp(device, ED_DEVICE_CPU) == 0 || *batch == 1 ||
+        has_fixed_batch(graph))
         return false;
     *batch /= 2;
     progress_clear();

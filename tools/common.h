@@ -32,10 +32,10 @@ void tool_warn(const char *format, ...) ED_PRINTF(1, 2);
 int tool_interrupted(void);
 /* The device to hand to the library, which is there; or a failure that says why not. */
 int tool_device(const char **out, const char *wanted);
-/* The batch to begin with for what --batch says (0: auto). */
-int64_t tool_batch(int64_t wanted, const char *device);
+/* The batch to ask for when --batch is `wanted` (0: auto); 0: the library's, or the model's own. */
+int64_t tool_batch(int64_t wanted, const ed_graph *graph, const char *device);
 /* True when rc tells that a GPU's memory ran out: *batch is halved, and the user told. */
-bool tool_smaller_batch(int64_t *batch, int rc, const char *device);
+bool tool_smaller_batch(int64_t *batch, int rc, const ed_graph *graph, const char *device);
 /* Print the error behind rc, flush standard output; returns the exit status. */
 int tool_finish(int rc);
 /* Seconds of a clock that only goes forward. */

@@ -208,17 +208,21 @@ static int open_data(job *j)
                                    .allow_nonfinite = s->allow_nonfinite };
     ed_dataset_close(j->data);
     j->data = NULL;
-    return ed_dataset_open(&j->data, s->data, j->graph, &options);
+    TRY(ed_dataset_open(&j->data, s->data, j->graph, &options));
+    j->batch = ed_dataset_batch_size(j->data);
+    if (j->batch > ed_dataset_count(j->data))
+        j->batch = ed_dataset_count(j->data);
+    return ED_OK;
 }
 
 static int prepare(job *j)
 {
     const settings *s = j->s;
-    TRY(tool_device(&j->calib.device, s->device));
+    TRY(tool_device(&j->calib.device, s->data ? s->device : NULL)); /* else nothing is run */
     j->calib.precision = s->precision;
     j->calib.autotune = s->autotune;
     TRY(ed_onnx_read(&j->graph, j->model));
-    j->batch = tool_batch(s->batch, j->calib.device);
+    j->batch = tool_batch(s->batch, j->graph, j->calib.device);
     if (s->data)
         TRY(open_data(j));
     TRY(transform(j));
@@ -235,7 +239,7 @@ static int find_ranges(job *j)
     if (!j->s->data)
         return ed_ranges_read(&j->ranges, j->s->ranges);
     int rc = ed_calibrate(&j->ranges, j->graph, j->plan, j->data, &j->calib);
-    while (tool_smaller_batch(&j->batch, rc, j->calib.device)) {
+    while (tool_smaller_batch(&j->batch, rc, j->graph, j->calib.device)) {
         TRY(open_data(j));
         rc = ed_calibrate(&j->ranges, j->graph, j->plan, j->data, &j->calib);
     }

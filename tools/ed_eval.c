@@ -77,16 +77,21 @@ static int open_data(job *j)
                                    .allow_nonfinite = j->s->allow_nonfinite };
     ed_dataset_close(j->data);
     j->data = NULL;
-    return ed_dataset_open(&j->data, j->s->data, j->graphs[0], &options);
+    TRY(ed_dataset_open(&j->data, j->s->data, j->graphs[0], &options));
+    j->batch = ed_dataset_batch_size(j->data);
+    if (j->batch > ed_dataset_count(j->data))
+        j->batch = ed_dataset_count(j->data);
+    return ED_OK;
 }
 
-static int read_models(job *j)
+static int read_models(job *j, const char *device)
 {
     TRY(tool_model_path(&j->first, j->s));
     for (size_t i = 0; i < j->count; i++) {
         j->paths[i] = i ? j->s->operands.items[i] : j->first;
         TRY(ed_onnx_read(&j->graphs[i], j->paths[i]));
     }
+    j->batch = tool_batch(j->s->batch, j->graphs[0], device);
     TRY(open_data(j));
     for (size_t i = 0; i < j->count; i++) {
         TRY(ed_transform(j->graphs[i],
@@ -105,13 +110,12 @@ static int evaluate(job *j)
                                 .precision = j->s->precision,
                                 .autotune = j->s->autotune };
     TRY(tool_device(&options.device, j->s->device));
-    j->batch = tool_batch(j->s->batch, options.device);
     TRY(allocate(j));
-    TRY(read_models(j));
+    TRY(read_models(j, options.device));
     double start = tool_seconds();
     const ed_graph *const *graphs = (const ed_graph *const *)j->graphs;
     int rc = ed_evaluate(j->results, graphs, j->count, j->data, &options);
-    while (tool_smaller_batch(&j->batch, rc, options.device)) {
+    while (tool_smaller_batch(&j->batch, rc, j->graphs[0], options.device)) {
         TRY(open_data(j));
         rc = ed_evaluate(j->results, graphs, j->count, j->data, &options);
     }

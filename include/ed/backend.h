@@ -22,8 +22,8 @@ typedef struct ed_device_row {
 
 /**
  * List the devices; the CPU is the first. *out is released with free().
- * @param[out] why  why there is no GPU in the list, a sentence that is valid until this thread's
- *                  next error; NULL when there is one
+ * @param[out] why  why there is no GPU in the list, or one is left out: a sentence that is valid
+ *                  until this thread's next error; NULL when nothing is
  * @return ED_OK or ED_ENOMEM
  */
 ED_API int ed_devices(ed_device_row **out, size_t *count, const char **why);

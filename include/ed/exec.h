@@ -38,7 +38,7 @@ typedef struct ed_exec_options {
     size_t observed_count;
     bool observe_plain; /**< hand observed values over in row-major order, without padding */
     ed_exec *share;     /**< an executor of the same graph and device whose prepacked weights are
-                           reused;     it must outlive this one (a ragged last batch). NULL: none */
+                           reused; it must outlive this one (a ragged last batch). NULL: none */
 } ed_exec_options;
 
 /**

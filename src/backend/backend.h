@@ -30,10 +30,9 @@ typedef struct ed_device_options {
 
 typedef struct ed_device_info {
     char name[128];
-    int major, minor; /* compute capability */
-    int multiprocessors;
+    int major, minor;           /* compute capability */
     size_t memory, free_memory; /* bytes */
-    int driver, runtime, cudnn; /* versions as the libraries give them: 13000, 13000, 91400 */
+    int driver, cudnn;          /* versions as the libraries give them: 13000, 91400 */
 } ed_device_info;
 
 /* What a device's observer saw of one value; counts follow apart. See ed_observation. */
@@ -61,7 +60,7 @@ typedef struct ed_backend {
     int (*info)(ed_device_info *out, int index);
 
     int (*open)(void **device, int index, const ed_device_options *opts);
-    void (*close)(void *device);
+    int (*use)(void *device); /* by this thread, from now on: before any of the calls below */
     int (*alloc)(void *device, void **out, size_t nbytes); /* ED_ENOMEM; of 0 bytes: not NULL */
     void (*free)(void *device, void *memory);
     int (*alloc_host)(void *device, void **out, size_t nbytes); /* page-locked: copies overlap */
@@ -75,9 +74,7 @@ typedef struct ed_backend {
 
     /* Kernel rows of an operator, best first, ended by a row without name; NULL: none. */
     const struct ed_kernel *(*kernels)(const char *domain, const char *op_type);
-    /* The formats that values of float32 are kept in. */
-    bool (*stores)(void *device, ed_layout layout);
-    /* The format that inputs are copied to the device in before they meet a convolution. */
+    /* A float32 value in another format. */
     int (*convert)(void *device, void *to, ed_layout to_layout, const void *from,
                    ed_layout from_layout, const ed_shape *shape);
 
@@ -96,8 +93,7 @@ typedef struct ed_backend {
     int (*upload)(void *device, void *to, const void *from, size_t nbytes);
     int (*uploaded)(void *device);
 
-    /* `n` observers with histograms of `bins` bins; add() queues one batch of value i, of which
-     * `padding` zeros do not count, for the layouts with float32 or bfloat16 storage. */
+    /* `n` observers with histograms of `bins` bins; add() queues one batch of value i. */
     int (*observers_new)(void *device, void **out, size_t n, size_t bins, double ema);
     int (*observers_add)(void *observers, size_t i, const void *data, ed_layout layout,
                          int64_t numel);
@@ -107,8 +103,8 @@ typedef struct ed_backend {
                             int64_t *answers);
     void (*observers_free)(void *observers);
 
-    /* Decode a batch that lies on the device as the file stores it; *bad (on the device) counts
-     * NaN and infinity. */
+    /* Decode a batch that lies on the device as the file stores it; NaN and infinity are added to
+     * *bad, which lies there too. */
     int (*decode)(void *device, float *to, const void *from, const ed_decode *how, uint64_t *bad);
 } ed_backend;
 
@@ -118,7 +114,6 @@ typedef const ed_backend *(*ed_backend_entry)(void);
 
 /* "tf32" (also for NULL), "fp32", "bf16": ED_ENOTFOUND names them. */
 int ed_precision_find(ed_precision *out, const char *name);
-const char *ed_precision_name(ed_precision precision);
 
 /* ---- the loader (device.c) ---- */
 /* A device that is open; stays open until the process ends. */
@@ -132,6 +127,8 @@ typedef struct ed_device {
 /* "cuda", "cuda:1": ED_ENOTFOUND (another name; no such device), ED_EUNSUPPORTED (library, driver
  * or a library that it needs is missing or too old). */
 int ed_device_open(const ed_device **out, const char *name, const ed_device_options *opts);
+/* This thread's calls are for this device from now on. */
+int ed_device_use(const ed_device *device);
 /* The number in "cuda" (0) or "cuda:N"; ED_ENOTFOUND for another name. */
 int ed_device_index(int *index, const char *name);
 /* The library's table; the sentence tells why there is none. */

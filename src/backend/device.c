@@ -141,6 +141,12 @@ int ed_device_open(const ed_device **out, const char *name, const ed_device_opti
     return rc;
 }
 
+int ed_device_use(const ed_device *device)
+{
+    ED_DEVICE_TRY(device, device->api->use(device->handle));
+    return ED_OK;
+}
+
 static const char *const precisions[ED_PRECISION_COUNT] = {
     [ED_PRECISION_TF32] = "tf32",
     [ED_PRECISION_FP32] = "fp32",
@@ -157,9 +163,4 @@ int ed_precision_find(ed_precision *out, const char *name)
         }
     ED_FAIL_IF(name, ED_ENOTFOUND, "there is no precision '%s'; use tf32, fp32 or bf16", name);
     return ED_OK;
-}
-
-const char *ed_precision_name(ed_precision precision)
-{
-    return precisions[precision];
 }

@@ -68,5 +68,7 @@ int ed_device_check(const char *name)
     ED_FAIL_IF(index >= count, ED_ENOTFOUND,
                "there is no device cuda:%d; this machine has %d, cuda:0 to cuda:%d", index, count,
                count - 1);
-    return ED_OK;
+    ed_device_info info;
+    int rc = api->info(&info, index);
+    return rc == ED_OK ? ED_OK : ed_backend_failed(api, rc);
 }

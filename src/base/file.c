@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,7 +17,8 @@ struct ed_atomic_file {
 };
 
 enum { MAX_OPEN = 16 };
-static char *volatile open_temporaries[MAX_OPEN];
+static char *_Atomic open_temporaries[MAX_OPEN]; /* several threads may write files */
+static atomic_uint opened;                       /* with it no two threads write one temporary */
 
 static int fail_io(const char *verb, const char *path)
 {
@@ -51,16 +53,17 @@ int ed_atomic_open(ed_atomic_file **out, const char *path)
     char *real = there ? realpath(path, NULL) : NULL; /* write through a symbolic link */
     file->path = ed_strdup(real ? real : path);
     free(real);
-    file->temporary = file->path ? ed_asprintf("%s.tmp-%ld", file->path, (long)getpid()) : NULL;
+    file->temporary = file->path ? ed_asprintf("%s.tmp-%ld-%u", file->path, (long)getpid(),
+                                               atomic_fetch_add(&opened, 1))
+                                 : NULL;
     if (!file->temporary) {
         rc = ED_ENOMEM;
         goto done;
     }
     for (int i = 0; i < MAX_OPEN && file->slot < 0; i++) {
-        if (!open_temporaries[i]) {
-            open_temporaries[i] = file->temporary;
+        char *nobody = NULL;
+        if (atomic_compare_exchange_strong(&open_temporaries[i], &nobody, file->temporary))
             file->slot = i;
-        }
     }
     file->stream = fopen(file->temporary, "wb");
     if (!file->stream) {

@@ -8,7 +8,7 @@
 
 /* A file being written aside; the old one stays until ed_atomic_commit(). */
 typedef struct ed_atomic_file ed_atomic_file;
-/* Opens "<path>.tmp-<pid>" beside the target. @return ED_OK, ED_EIO, ED_ENOMEM */
+/* Opens "<path>.tmp-<pid>-<number>" beside the target. @return ED_OK, ED_EIO, ED_ENOMEM */
 ED_PLUGIN int ed_atomic_open(ed_atomic_file **out, const char *path);
 ED_PLUGIN FILE *ed_atomic_stream(ed_atomic_file *file);
 /* The temporary's path, for libraries that open files themselves (HDF5). */

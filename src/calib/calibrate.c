@@ -160,7 +160,7 @@ static int search_all(pass *p)
     int rc = ED_EUNSUPPORTED;
     if (p->on_device.observers)
         rc = ed_device_pass_search(p->ranges, &p->on_device, p->method, &p->opts->params);
-    if (rc != ED_EUNSUPPORTED)
+    if (rc != ED_EUNSUPPORTED && rc != ED_ENOMEM) /* that of the device, which has little left */
         return rc;
     ed_parallel_for((int64_t)p->count, 1, search, p);
     return ED_OK;

@@ -61,6 +61,7 @@ static int begin_raw(feed *f)
     ED_TRY(ed_dataset_rewind(f->pass->data)); /* the thread reads from now on */
     ED_TRY(upload_new(d, &bad, NULL, sizeof *f->bad));
     f->bad = bad;
+    ED_DEVICE_TRY(d, d->api->zero(d->handle, bad, sizeof *f->bad));
     for (size_t i = 0; i < f->n_inputs; i++) {
         const ed_convert *how;
         raw_input *r = &f->raw[i];
@@ -114,6 +115,17 @@ static int run_batch(feed *f, const ed_batch *batch)
     return ED_OK;
 }
 
+/* Bytes are numbers, but a std that is tiny makes infinities of them. */
+static int judge_raw(const feed *f)
+{
+    const ed_device *d = f->pass->device;
+    uint64_t bad = 0;
+    if (!f->is_raw)
+        return ED_OK;
+    ED_DEVICE_TRY(d, d->api->copy_out(d->handle, &bad, f->bad, sizeof bad));
+    return ed_dataset_raw_judge(f->pass->data, (int64_t)bad);
+}
+
 static int tell(const ed_device_pass *p, int64_t done)
 {
     int64_t total = ed_dataset_count(p->data);
@@ -146,6 +158,7 @@ int ed_device_pass_begin(ed_device_pass *p)
     if (!f)
         return ED_ENOMEM;
     f->pass = p;
+    ED_TRY(ed_device_use(d));
     f->n_inputs = ed_graph_input_count(p->graph);
     f->views = ed_calloc(f->n_inputs, sizeof *f->views);
     f->inputs = ed_calloc(f->n_inputs, sizeof(ed_tensor *));
@@ -157,8 +170,12 @@ int ed_device_pass_begin(ed_device_pass *p)
         f->inputs[i] = &f->views[i];
     for (size_t v = 0; v < p->graph->n_values; v++)
         f->observer_of[v] = ED_NONE;
-    for (size_t i = 0; i < p->n; i++)
-        f->observer_of[ed_graph_find_value(p->graph, p->values[i])] = (uint32_t)i;
+    for (size_t i = 0; i < p->n; i++) {
+        ed_id v = ed_graph_find_value(p->graph, p->values[i]);
+        ED_FAIL_IF(v == ED_NONE, ED_ENOTFOUND, "the graph has no value '%s' to observe",
+                   p->values[i]);
+        f->observer_of[v] = (uint32_t)i;
+    }
     ED_DEVICE_TRY(d, d->api->observers_new(d->handle, &p->observers, p->n, p->bins, p->ema));
     return begin_raw(f);
 }
@@ -216,6 +233,7 @@ int ed_device_pass_run(ed_device_pass *pass, ed_runner *runner)
     pass->feed->runner = runner;
     ed_runner_observe_on_device(runner, pass->observers, pass->feed->observer_of);
     ED_TRY(run_batches(pass->feed));
+    ED_TRY(judge_raw(pass->feed));
     return read_observers(pass);
 }
 

@@ -50,7 +50,6 @@ static void stop_thread(ed_dataset *d)
 {
     ed_prefetch_free(d->prefetch);
     d->prefetch = NULL;
-    d->nonfinite = 0;
 }
 
 int ed_dataset_raw_begin(ed_dataset *d, const ed_raw_memory *memory)
@@ -75,4 +74,15 @@ const void *ed_dataset_raw(const ed_dataset *d, size_t i, const ed_convert **how
 {
     *how = &d->sources[i].convert;
     return d->raw_slots[d->current][i];
+}
+
+int ed_dataset_raw_judge(ed_dataset *d, int64_t nonfinite)
+{
+    ED_FAIL_IF(
+        nonfinite && !d->allow_nonfinite, ED_ENONFINITE,
+        "%s: %lld values of the samples are NaN or infinite after mean and std; repair them, "
+        "or go on with --allow-nonfinite",
+        d->path, (long long)nonfinite);
+    d->nonfinite += nonfinite;
+    return ED_OK;
 }

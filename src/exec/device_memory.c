@@ -5,8 +5,6 @@
  */
 #include "exec/exec_impl.h"
 
-#include <string.h>
-
 enum { ALIGN = 256 };
 
 static int copy_constants(ed_exec *x)
@@ -74,20 +72,19 @@ static int make_host_tensors(ed_exec *x)
     return ED_OK;
 }
 
-/* Room for an observed value in row-major float32, here and there. */
-static int make_observed(ed_exec *x)
+int ed_exec_device_staging(ed_exec *x)
 {
     const ed_device *d = x->device;
-    int64_t most = 0;
+    int64_t most = 1;
     for (size_t i = 0; i < x->n_buffers; i++)
         if (x->observed[x->buffers[i].value] && x->buffers[i].tensor.numel > most)
             most = x->buffers[i].tensor.numel;
-    if (!most)
-        return ED_OK;
-    x->plain = ed_aligned_alloc((size_t)most * sizeof *x->plain);
+    if (!x->plain)
+        x->plain = ed_aligned_alloc((size_t)most * sizeof *x->plain);
     if (!x->plain)
         return ED_ENOMEM;
-    ED_DEVICE_TRY(d, d->api->alloc(d->handle, &x->staging, (size_t)most * sizeof *x->plain));
+    if (!x->staging)
+        ED_DEVICE_TRY(d, d->api->alloc(d->handle, &x->staging, (size_t)most * sizeof *x->plain));
     return ED_OK;
 }
 
@@ -102,7 +99,6 @@ int ed_exec_device_memory(ed_exec *x)
     ED_TRY(place_inputs(x));
     ED_TRY(copy_constants(x));
     ED_TRY(make_host_tensors(x));
-    ED_TRY(make_observed(x));
     ED_DEVICE_TRY(d, d->api->sync(d->handle));
     return ED_OK;
 }
@@ -124,6 +120,7 @@ static void free_host_tensors(ed_exec *x)
 void ed_exec_device_free(ed_exec *x)
 {
     const ed_device *d = x->device;
+    d->api->use(d->handle);
     d->api->sync(d->handle); /* nothing that still runs may lose its memory */
     d->api->graph_free(d->handle, x->recorded);
     for (size_t i = 0; i < ED_LENGTH(x->marks); i++)

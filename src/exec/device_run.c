@@ -6,7 +6,17 @@
  */
 #include "exec/exec_impl.h"
 
-#include <string.h>
+#include <stdio.h>
+
+void ed_exec_device_forget(ed_exec *x)
+{
+    const ed_device *d = x->device;
+    if (!x->recorded)
+        return;
+    d->api->sync(d->handle);
+    d->api->graph_free(d->handle, x->recorded);
+    x->recorded = NULL;
+}
 
 /* ---- observers ---- */
 
@@ -22,6 +32,7 @@ void *ed_exec_device_input(const ed_exec *x, size_t i)
 
 void ed_exec_observe_on_device(ed_exec *x, void *observers, const uint32_t *observer_of)
 {
+    ed_exec_device_forget(x);
     x->observers = observers;
     x->observer_of = observer_of;
 }
@@ -31,6 +42,7 @@ static int show(ed_exec *x, const ed_buffer *b)
 {
     const ed_device *d = x->device;
     const void *data = b->tensor.data;
+    ED_TRY(ed_exec_device_staging(x));
     if (b->layout != ED_LAYOUT_PLAIN && b->tensor.numel) {
         ED_DEVICE_TRY(d, d->api->convert(d->handle, x->staging, ED_LAYOUT_PLAIN, data, b->layout,
                                          &b->tensor.shape));
@@ -154,7 +166,7 @@ static int run_steps(ed_exec *x)
 
 static bool may_record(const ed_exec *x)
 {
-    if (x->profile || x->observe)
+    if (x->profile || x->observe || x->no_recording)
         return false;
     for (size_t i = 0; i < x->n_steps; i++)
         if (x->steps[i].on_host)
@@ -183,20 +195,23 @@ int ed_exec_device_warm(ed_exec *x)
     return ED_OK;
 }
 
+/* Where the recording cannot be made, runs go on without one. */
 static int record(ed_exec *x)
 {
     const ed_device *d = x->device;
     void *graph = NULL;
     ED_DEVICE_TRY(d, d->api->capture_begin(d->handle));
     int rc = run_steps(x);
-    int ended = d->api->capture_end(d->handle, &graph);
-    if (rc == ED_OK && ended != ED_OK)
-        rc = ed_backend_failed(d->api, ended);
-    if (rc != ED_OK)
-        d->api->graph_free(d->handle, graph);
-    else
+    if (rc == ED_OK) {
+        x->no_recording = d->api->capture_end(d->handle, &graph) != ED_OK;
         x->recorded = graph;
-    return rc;
+        return ED_OK;
+    }
+    char sentence[1024];
+    snprintf(sentence, sizeof sentence, "%s", ed_error_last());
+    d->api->capture_end(d->handle, &graph);
+    d->api->graph_free(d->handle, graph);
+    return ed_error_set(rc, "%s", sentence);
 }
 
 static int copy_inputs(ed_exec *x, const ed_tensor *const *inputs)

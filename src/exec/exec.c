@@ -28,6 +28,7 @@ static int read_options(ed_exec *x, const ed_exec_options *o)
         ed_device_options device = { .autotune = o->autotune };
         ED_TRY(ed_precision_find(&device.precision, o->precision));
         ED_TRY(ed_device_open(&x->device, o->device, &device));
+        ED_TRY(ed_device_use(x->device));
     }
     ED_FAIL_IF(o->share && o->share->device != x->device, ED_EINVAL,
                "an executor can only share the weights of one on the same device");
@@ -119,6 +120,8 @@ int ed_exec_batch_shapes(ed_shape *shapes, const ed_graph *graph, int64_t batch)
 
 void ed_exec_set_observer(ed_exec *exec, ed_observe_fn fn, void *ctx)
 {
+    if (exec->device)
+        ed_exec_device_forget(exec);
     exec->observe = fn;
     exec->observe_ctx = ctx;
 }

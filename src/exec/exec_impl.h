@@ -93,7 +93,7 @@ struct ed_exec {
     float *plain; /* an observed value in row-major order; NULL unless some value needs it */
     ed_observe_fn observe;
     void *observe_ctx;
-    /* device.c: on a device only */
+    /* on a device only: device_memory.c, device_run.c */
     void *device_inputs;         /* memory of the inputs */
     void **device_constants;     /* [n_buffers], NULL but for constants that steps read */
     ed_tensor **device_outputs;  /* copies of the outputs here */
@@ -101,6 +101,7 @@ struct ed_exec {
     void *observers;             /* of the backend; borrowed */
     const uint32_t *observer_of; /* per value id; ED_NONE */
     void *recorded;              /* the steps as a graph of the backend */
+    bool no_recording;           /* one could not be made */
     void *marks[4];              /* of one step, of a run */
 };
 
@@ -116,11 +117,15 @@ int ed_exec_memory(ed_exec *x);
 const ed_kernel *ed_exec_rows(const ed_exec *x, const ed_op *op, const ed_node *node);
 /* Allocate what memory.c planned, copy constants. */
 int ed_exec_device_memory(ed_exec *x);
+/* Room for any observed value in row-major float32, here and there; made when one is shown. */
+int ed_exec_device_staging(ed_exec *x);
 /* Run once on zeros: what the libraries load at a kernel's first use is loaded. */
 int ed_exec_device_warm(ed_exec *x);
 int ed_exec_device_run(ed_exec *x, const ed_tensor *const *inputs);
 /* The steps alone, queued; recorded when that is possible. */
 int ed_exec_device_steps(ed_exec *x);
 void ed_exec_device_free(ed_exec *x);
+/* Drop the recording: what it does is no longer what a run does. */
+void ed_exec_device_forget(ed_exec *x);
 
 #endif

@@ -295,6 +295,8 @@ static void prepare_range(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const ed_exec *x = ctx;
     (void)thread;
+    if (ed_device_use(x->device) != ED_OK)
+        return; /* plan() tells */
     for (int64_t c = begin; c < end; c++) {
         const ed_op *op;
         uint32_t at = x->chains[c].begin;

@@ -144,6 +144,8 @@ int ed_exec_time(double *seconds, ed_exec *exec, int repeats)
     if (!all)
         return ED_ENOMEM;
     int rc = ED_OK;
+    if (exec->device)
+        ED_GOTO(ed_device_use(exec->device));
     if (exec->device) /* the second run records the steps */
         ED_GOTO(ed_exec_device_steps(exec));
     exec->runs = 0;
@@ -161,6 +163,8 @@ done:
 int ed_exec_run(ed_exec *exec, const ed_tensor *const *inputs, const ed_tensor **outputs)
 {
     ED_TRY(check_inputs(exec, inputs));
+    if (exec->device)
+        ED_TRY(ed_device_use(exec->device));
     if (exec->device)
         ED_TRY(ed_exec_device_run(exec, inputs));
     else

@@ -17,6 +17,11 @@ $ ed-calibrate --quiet --data data.h5
 # Any batch size and number of threads gives the same file.
 $ ed-calibrate -q tiny.onnx -d data.h5 -b 7 -j 1 -o b7.onnx
 - "$PYTHON" "$SOURCE/tests/cli/same_scales.py" b7.onnx first.onnx
+$ ed-calibrate -q tiny.onnx -d data.h5 -b auto -o b0.onnx
+- "$PYTHON" "$SOURCE/tests/cli/same_scales.py" b0.onnx first.onnx
+# A model with a batch of its own.
+$ ed-calibrate -q fixed.onnx -d data.h5 -o fixed_int8.onnx
+- "$PYTHON" "$SOURCE/tests/cli/same_scales.py" fixed_int8.onnx first.onnx
 # Ranges: written, then read back without the data.
 $ ed-calibrate tiny.onnx --data data.h5 --ranges ranges.json -o a.onnx
 > ...

@@ -11,11 +11,11 @@ from onnx import TensorProto, helper, numpy_helper
 CLASSES = 4
 
 
-def write_model(path, nodes, initializers, opset=17, ir_version=8):
+def write_model(path, nodes, initializers, opset=17, ir_version=8, batch="N"):
     graph = helper.make_graph(
         nodes, "tiny",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, 8, 8])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", CLASSES])],
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, 3, 8, 8])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, CLASSES])],
         [numpy_helper.from_array(value, name) for name, value in initializers.items()])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)],
                               ir_version=ir_version)
@@ -65,6 +65,7 @@ def tiny(rng):
 def models(folder, rng):
     nodes, initializers = tiny(rng)
     write_model(folder / "tiny.onnx", nodes, initializers)
+    write_model(folder / "fixed.onnx", nodes, initializers, batch=2)
     whole = (folder / "tiny.onnx").read_bytes()
     (folder / "truncated.onnx").write_bytes(whole[: len(whole) * 2 // 3])
     (folder / "empty.onnx").write_bytes(b"")

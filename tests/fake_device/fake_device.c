@@ -57,6 +57,12 @@ static int info(ed_device_info *out, int index)
     return ED_OK;
 }
 
+static int use(void *device)
+{
+    (void)device;
+    return ED_OK;
+}
+
 static int open_fake(void **device, int index, const ed_device_options *opts)
 {
     (void)index;
@@ -214,12 +220,6 @@ static const ed_kernel *kernels(const char *domain, const char *op_type)
     return !*domain && strcmp(op_type, "Relu") == 0 ? rows : NULL;
 }
 
-static bool stores(void *device, ed_layout layout)
-{
-    (void)device;
-    return layout == ED_LAYOUT_PLAIN;
-}
-
 static int convert(void *device, void *to, ed_layout to_layout, const void *from,
                    ed_layout from_layout, const ed_shape *shape)
 {
@@ -323,7 +323,7 @@ const ed_backend *ed_backend_get(void)
         .count = count,
         .info = info,
         .open = open_fake,
-        .close = ed_free,
+        .use = use,
         .alloc = alloc,
         .free = free_fake,
         .alloc_host = alloc,
@@ -334,7 +334,6 @@ const ed_backend *ed_backend_get(void)
         .zero = zero,
         .sync = nothing,
         .kernels = kernels,
-        .stores = stores,
         .convert = convert,
         .capture_begin = capture_begin,
         .capture_end = capture_end,

@@ -135,6 +135,30 @@ static void observed_values_come_back(void **state)
     release(&b);
 }
 
+/* A recording does what was to be done when it was made. */
+static void observers_may_come_late(void **state)
+{
+    const char *const names[] = { "r" };
+    ed_exec_options device = on_device();
+    sums seen = { 0 };
+    (void)state;
+    device.observed = names;
+    device.observed_count = 1;
+    compiled c = compile_text(whole, 2, &device);
+    run(&c);
+    run(&c);
+    assert_non_null(c.exec->recorded);
+    ed_exec_set_observer(c.exec, see, &seen);
+    run(&c);
+    run(&c);
+    assert_int_equal(seen.calls, 2);
+    ed_exec_set_observer(c.exec, NULL, NULL);
+    run(&c);
+    run(&c);
+    assert_int_equal(seen.calls, 2);
+    release(&c);
+}
+
 static void weights_are_shared_on_one_device_only(void **state)
 {
     ed_exec_options device = on_device();
@@ -201,6 +225,7 @@ int main(void)
         cmocka_unit_test(the_plan_tells_what_ran_where),
         cmocka_unit_test(steps_are_measured),
         cmocka_unit_test(observed_values_come_back),
+        cmocka_unit_test(observers_may_come_late),
         cmocka_unit_test(weights_are_shared_on_one_device_only),
         cmocka_unit_test(memory_that_runs_out_is_told),
         cmocka_unit_test(any_allocation_may_fail),

@@ -32,10 +32,10 @@ static void names_are_checked(void **state)
         says(ed_device_check(bad[i]), ED_ENOTFOUND, bad[i]);
     assert_int_equal(ed_precision_find(&precision, NULL), ED_OK);
     assert_int_equal(precision, ED_PRECISION_TF32);
-    for (int i = 0; i < ED_PRECISION_COUNT; i++) {
-        assert_int_equal(ed_precision_find(&precision, ed_precision_name((ed_precision)i)), ED_OK);
-        assert_int_equal(precision, i);
-    }
+    assert_int_equal(ed_precision_find(&precision, "fp32"), ED_OK);
+    assert_int_equal(precision, ED_PRECISION_FP32);
+    assert_int_equal(ed_precision_find(&precision, "bf16"), ED_OK);
+    assert_int_equal(precision, ED_PRECISION_BF16);
     says(ed_precision_find(&precision, "fp8"), ED_ENOTFOUND, "'fp8'");
 }
 
