@@ -162,7 +162,9 @@ template <bool SHARED> struct counter {
     }
 };
 
-/* This block's share of the data; the elements before and behind the aligned ones are block 0's. */
+/* This block's share of the data; the elements before and behind the aligned ones are block 0's.
+ * From the end to the beginning: the kernel before wrote the end last, so it is still in the cache,
+ * and the one that follows finds the beginning there. */
 template <typename T, bool SHARED>
 __device__ void count_all(counter<SHARED> &c, const T *data, int64_t n)
 {
@@ -171,8 +173,9 @@ __device__ void count_all(counter<SHARED> &c, const T *data, int64_t n)
     head = head < n ? head : n;
     const uint4 *v = (const uint4 *)(data + head);
     int64_t vectors = (n - head) / N, rest = head + vectors * N;
-    for (int64_t at = blockIdx.x * (int64_t)(THREADS * LOADS) + threadIdx.x; at < vectors;
-         at += gridDim.x * (int64_t)(THREADS * LOADS)) {
+    const int64_t chunk = THREADS * LOADS;
+    for (int64_t j = (vectors + chunk - 1) / chunk - 1 - blockIdx.x; j >= 0; j -= gridDim.x) {
+        int64_t at = j * chunk + threadIdx.x;
         uint4 got[LOADS];
 #pragma unroll
         for (int k = 0; k < LOADS; k++)
@@ -338,7 +341,8 @@ template <typename T>
 void launch(const ed_cuda_observed &o, const void *data, int64_t n, int multiprocessors,
             cudaStream_t stream)
 {
-    int64_t part = THREADS * LOADS * packed<T>::N, blocks = (n + part - 1) / part;
+    /* a block's counters are cleared and merged: worth it for four rounds of loads or more */
+    int64_t part = 4 * THREADS * LOADS * packed<T>::N, blocks = (n + part - 1) / part;
     int64_t full = (int64_t)multiprocessors * BLOCKS, least = (n + MOST - 1) / MOST;
     blocks = blocks < full ? blocks : full > least ? full : least;
     if (o.bins <= WORDS)

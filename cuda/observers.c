@@ -22,6 +22,13 @@ static_assert(offsetof(ed_cuda_seen, ema_max) == offsetof(ed_seen, ema_max), "")
 static_assert(offsetof(ed_cuda_seen, nonfinite) == offsetof(ed_seen, nonfinite), "");
 static_assert(sizeof(uint64_t) == sizeof(unsigned long long), "counts");
 
+static int clear(const observers *o)
+{
+    size_t size = (char *)(o->counts + o->n * o->bins) - (char *)o->seen;
+    ED_CUDA_TRY(cudaMemsetAsync(o->seen, 0, size, o->device->stream), "clearing the histograms");
+    return ED_OK;
+}
+
 static int allocate(observers *o)
 {
     size_t counters = o->bins * sizeof *o->counts;
@@ -34,8 +41,15 @@ static int allocate(observers *o)
     o->tally = (void *)(o->seen + o->n);
     o->batch = (void *)(o->tally + 1);
     o->counts = o->batch + o->bins;
-    ED_CUDA_TRY(cudaMemsetAsync(memory, 0, size, o->device->stream), "clearing the histograms");
-    return ED_OK;
+    return clear(o);
+}
+
+/* A kernel's first launch loads it: before the first batch, on one of the zeros at hand. */
+static int load_kernels(observers *o)
+{
+    bool bf16 = ed_cuda_bf16(o->device);
+    ED_TRY(ed_cuda_observers_add(o, 0, o->counts, ed_layout_with_bf16(ED_LAYOUT_PLAIN, bf16), 1));
+    return clear(o);
 }
 
 int ed_cuda_observers_new(void *device, void **out, size_t n, size_t bins, double ema)
@@ -52,6 +66,8 @@ int ed_cuda_observers_new(void *device, void **out, size_t n, size_t bins, doubl
     o->bins = bins;
     o->ema = ema > 0.0 ? ema : 0.01;
     int rc = allocate(o);
+    if (rc == ED_OK && n > 0)
+        rc = load_kernels(o);
     if (rc != ED_OK) {
         ed_cuda_observers_free(o);
         return rc;

@@ -18,9 +18,11 @@
 #include <math.h>
 #include <string.h>
 
+/* Of an omitted input nothing is known. */
 static const ed_shape *shape_of(const ed_graph *g, ed_id value)
 {
-    return &g->values[value].shape;
+    static const ed_shape unknown = { -1, { 0 } };
+    return value == ED_NONE ? &unknown : &g->values[value].shape;
 }
 
 /* ---- merge_transposes ---- */
@@ -90,7 +92,7 @@ static int neutral_input(const ed_graph *g, const ed_node *node)
         for (uint32_t i = 0; i < 2; i++)
             if ((i == 1 || rows[r].commutes) && ed_scalar_input(g, node, i, &number) &&
                 number == rows[r].neutral &&
-                is_same_shape(shape_of(g, node->in[1 - i]), shape_of(g, node->out[0])))
+                is_same_shape(shape_of(g, ed_node_in(node, 1 - i)), shape_of(g, node->out[0])))
                 return (int)(1 - i);
     }
     return -1;
@@ -98,8 +100,10 @@ static int neutral_input(const ed_graph *g, const ed_node *node)
 
 static int idle_input(const ed_graph *g, const ed_node *node)
 {
-    ed_id x = node->in[0], y = node->out[0];
+    ed_id x = ed_node_in(node, 0), y = node->out[0];
     bool same = is_same_shape(shape_of(g, x), shape_of(g, y));
+    if (x == ED_NONE)
+        return -1; /* the executor names it */
     if (ed_node_is(node, "Transpose"))
         return is_identity_transpose(g, node) ? 0 : -1;
     if (ed_node_is(node, "Reshape") || ed_node_is(node, "Expand"))

@@ -122,22 +122,22 @@ static void test_float_weights(void **state)
 
 /* What a FakeQuantize cannot say stays as it is. */
 static const char *const kept[] = {
-    HEAD "y = QuantizeLinear(x, s, z)\n" TAIL,
-    HEAD "q = QuantizeLinear(x, s, z)\ny = DequantizeLinear(q, s, z)\noutput q\n" TAIL,
-    HEAD "q = QuantizeLinear(x, s, z)\nr = Flatten(q)\ny = DequantizeLinear(r, s, z)\n" TAIL,
-    HEAD "t = Abs(s)\nq = QuantizeLinear(x, t, z)\ny = DequantizeLinear(q, t, z)\n" TAIL,
-    HEAD
-    "const t: f32[] = {0.25}\nq = QuantizeLinear(x, s, z)\ny = DequantizeLinear(q, t, z)\n" TAIL,
-    HEAD "const t: i8[] = {1}\nq = QuantizeLinear(x, s, z)\ny = DequantizeLinear(q, s, t)\n" TAIL,
-    HEAD "const t: i8[] = {1}\nq = QuantizeLinear(x, s, z)\nd = DequantizeLinear(q, s, z)\n"
-         "e = DequantizeLinear(q, s, t)\ny = Add(d, e)\n" TAIL,
-    HEAD "q = QuantizeLinear(x, s, z)\ny = DequantizeLinear(q, s, q)\n" TAIL,
-    HEAD "const t: f32[2, 2] = {1, 1, 1, 1}\nconst u: i8[2, 2] = {0, 0, 0, 0}\n"
-         "q = QuantizeLinear(x, t, u) {block_size=2}\n"
-         "y = DequantizeLinear(q, t, u) {block_size=2}\n" TAIL,
-    HEAD "const w: i4[2, 4] = {1, 2, 3, 4, 5, 6, 7, -8}\nconst t: f32[2, 2] = {1, 1, 1, 2}\n"
-         "d = DequantizeLinear(w, t) {block_size=2}\ny = Add(x, d)\n" TAIL,
-    "graph t opset 13\ninput c: i8[2]\nconst s: f32[] = {0.5}\ny = DequantizeLinear(c, s)\n" TAIL,
+    (HEAD "y = QuantizeLinear(x, s, z)\n" TAIL),
+    (HEAD "q = QuantizeLinear(x, s, z)\ny = DequantizeLinear(q, s, z)\noutput q\n" TAIL),
+    (HEAD "q = QuantizeLinear(x, s, z)\nr = Flatten(q)\ny = DequantizeLinear(r, s, z)\n" TAIL),
+    (HEAD "t = Abs(s)\nq = QuantizeLinear(x, t, z)\ny = DequantizeLinear(q, t, z)\n" TAIL),
+    (HEAD
+     "const t: f32[] = {0.25}\nq = QuantizeLinear(x, s, z)\ny = DequantizeLinear(q, t, z)\n" TAIL),
+    (HEAD "const t: i8[] = {1}\nq = QuantizeLinear(x, s, z)\ny = DequantizeLinear(q, s, t)\n" TAIL),
+    (HEAD "const t: i8[] = {1}\nq = QuantizeLinear(x, s, z)\nd = DequantizeLinear(q, s, z)\n"
+          "e = DequantizeLinear(q, s, t)\ny = Add(d, e)\n" TAIL),
+    (HEAD "q = QuantizeLinear(x, s, z)\ny = DequantizeLinear(q, s, q)\n" TAIL),
+    (HEAD "const t: f32[2, 2] = {1, 1, 1, 1}\nconst u: i8[2, 2] = {0, 0, 0, 0}\n"
+          "q = QuantizeLinear(x, t, u) {block_size=2}\n"
+          "y = DequantizeLinear(q, t, u) {block_size=2}\n" TAIL),
+    (HEAD "const w: i4[2, 4] = {1, 2, 3, 4, 5, 6, 7, -8}\nconst t: f32[2, 2] = {1, 1, 1, 2}\n"
+          "d = DequantizeLinear(w, t) {block_size=2}\ny = Add(x, d)\n" TAIL),
+    ("graph t opset 13\ninput c: i8[2]\nconst s: f32[] = {0.5}\ny = DequantizeLinear(c, s)\n" TAIL),
 };
 
 static void test_kept(void **state)
