@@ -5,7 +5,8 @@
  * After:  x gets zeros as further channels, up to 16 bytes of them. In bfloat16, with a stride of 2
  * and c up to 4, the points of each 2 x 2 block become channels of one point instead: tap k of a
  * window that begins at 2 o - p lies in block o + q at place r, k - p = 2 q + r, so the stride
- * becomes 1, the kernel half as large, and the channels 4 c. Padding is made with the blocks.
+ * becomes 1, the kernel half as large, and the channels 4 c. Padding is made with the blocks. An
+ * infinity in the picture also gives NaN where a tap that was added, a zero, meets it.
  */
 #ifndef CUDA_CONV_LIFT_H
 #define CUDA_CONV_LIFT_H
