@@ -5,10 +5,10 @@
  */
 #include "conv_graph.h"
 
+#include "base/clock.h"
 #include "base/parallel.h"
 
 #include <stdio.h>
-#include <time.h>
 
 enum {
     MAX_CONFIGS = 32,
@@ -84,17 +84,10 @@ static void propose(ed_conv_builder *b, candidates *list, cudnnBackendDescriptor
     }
 }
 
-static double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 static void compile(candidate *c, cudnnHandle_t handle)
 {
     int64_t count = 0;
-    double begin = seconds();
+    double begin = ed_clock_seconds();
     cudnnBackendDescriptor_t plan = NULL;
     if (cudnnBackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &plan) !=
         CUDNN_STATUS_SUCCESS)
@@ -112,7 +105,7 @@ static void compile(candidate *c, cudnnHandle_t handle)
     else
         cudnnBackendDestroyDescriptor(plan);
     ed_log(ED_LOG_DEBUG, "engine %lld: %s in %.3f s", (long long)c->engine,
-           c->plan ? "compiled" : "refused", seconds() - begin);
+           c->plan ? "compiled" : "refused", ed_clock_seconds() - begin);
 }
 
 /* ---- the fastest ---- */

@@ -155,36 +155,28 @@ static cudnnBackendDescriptor_t pointwise(ed_conv_builder *b, cudnnPointwiseMode
     return op;
 }
 
+/* The operation of a post; false where cuDNN's graphs have none. */
 static bool post_mode(cudnnPointwiseMode_t *mode, const ed_post *post)
 {
-    switch (post->kind) {
-    case ED_POST_RELU:
-        *mode = CUDNN_POINTWISE_RELU_FWD;
-        return true;
-    case ED_POST_CLIP:
-        *mode = CUDNN_POINTWISE_RELU_FWD;
-        return post->a == 0.0f;
-    case ED_POST_SIGMOID:
-        *mode = CUDNN_POINTWISE_SIGMOID_FWD;
-        return true;
-    case ED_POST_TANH:
-        *mode = CUDNN_POINTWISE_TANH_FWD;
-        return true;
-    case ED_POST_SWISH:
-        *mode = CUDNN_POINTWISE_SWISH_FWD;
-        return true;
-    case ED_POST_GELU:
-        *mode = CUDNN_POINTWISE_GELU_FWD;
-        return true;
-    case ED_POST_GELU_TANH:
-        *mode = CUDNN_POINTWISE_GELU_APPROX_TANH_FWD;
-        return true;
-    case ED_POST_ADD:
-        *mode = CUDNN_POINTWISE_ADD;
-        return true;
-    default:
-        return false;
-    }
+    static const struct {
+        ed_post_kind kind;
+        cudnnPointwiseMode_t mode;
+    } rows[] = {
+        { ED_POST_RELU, CUDNN_POINTWISE_RELU_FWD },
+        { ED_POST_CLIP, CUDNN_POINTWISE_RELU_FWD }, /* from 0 on */
+        { ED_POST_SIGMOID, CUDNN_POINTWISE_SIGMOID_FWD },
+        { ED_POST_TANH, CUDNN_POINTWISE_TANH_FWD },
+        { ED_POST_SWISH, CUDNN_POINTWISE_SWISH_FWD },
+        { ED_POST_GELU, CUDNN_POINTWISE_GELU_FWD },
+        { ED_POST_GELU_TANH, CUDNN_POINTWISE_GELU_APPROX_TANH_FWD },
+        { ED_POST_ADD, CUDNN_POINTWISE_ADD },
+    };
+    for (size_t i = 0; i < ED_LENGTH(rows); i++)
+        if (rows[i].kind == post->kind) {
+            *mode = rows[i].mode;
+            return post->kind != ED_POST_CLIP || post->a == 0.0f;
+        }
+    return false;
 }
 
 bool ed_cuda_conv_fuses(const ed_post *post)

@@ -8,12 +8,12 @@
  */
 #include "conv_plan.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 enum { BUCKETS = 256 };
 
@@ -144,17 +144,10 @@ static int start(ed_cuda *device)
     return ED_OK;
 }
 
-static double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 /* From the files, the tuned one first, or from the library. */
 static int obtain(ed_cuda_plan *p, ed_cuda *device)
 {
-    double begin = seconds();
+    double begin = ed_clock_seconds();
     ED_TRY(load_file(p, device, true));
     if (!p->plan && !device->opts.autotune)
         ED_TRY(load_file(p, device, false));
@@ -164,7 +157,7 @@ static int obtain(ed_cuda_plan *p, ed_cuda *device)
     ed_log(ED_LOG_DEBUG, "convolution %lldx%lldx%lldx%lld to %lld channels: %s, found in %.3f s",
            (long long)p->conv.n, (long long)p->conv.c, (long long)p->conv.in[0],
            (long long)p->conv.in[1], (long long)p->conv.k, p->plan ? p->name : "no engine",
-           seconds() - begin);
+           ed_clock_seconds() - begin);
     if (p->plan && !loaded)
         save_file(p, device);
     return ED_OK;

@@ -7,7 +7,6 @@
 #include "direct_conv_rows.h"
 #include "kernels.h"
 #include "rows.h"
-#include "tensor/dtype.h"
 #include "walk.h"
 
 #include <string.h>
@@ -114,10 +113,8 @@ static int find_plan(conv_state *s, ed_cuda *device, ed_cuda_conv *c, const ed_f
     s->apart = !fuses;
     if (fuses)
         ED_TRY(ed_cuda_plan_get(&s->plan, device, &full));
-    if (!s->plan && (full.bias || full.n_posts)) {
+    if (!s->plan) {
         s->apart = true;
-        ED_TRY(ed_cuda_plan_get(&s->plan, device, c));
-    } else if (!s->plan && !fuses) {
         ED_TRY(ed_cuda_plan_get(&s->plan, device, c));
     }
     if (!s->plan && !s->padded && !c->transposed && is_asymmetric(c)) {
@@ -128,20 +125,6 @@ static int find_plan(conv_state *s, ed_cuda *device, ed_cuda_conv *c, const ed_f
 }
 
 /* ---- weights ---- */
-
-static int upload(void **out, const float *data, int64_t n, bool bf16)
-{
-    if (!bf16)
-        return ed_cuda_upload(out, data, (size_t)n * sizeof *data);
-    uint16_t *half = ed_malloc((size_t)n * sizeof *half);
-    if (!half)
-        return ED_ENOMEM;
-    for (int64_t i = 0; i < n; i++)
-        half[i] = ed_f32_to_bf16(data[i]);
-    int rc = ed_cuda_upload(out, half, (size_t)n * sizeof *half);
-    ed_free(half);
-    return rc;
-}
 
 /* `numel`: of the weights of the problem. */
 static int take_weights(ed_kernel_plan *p, conv_state *s, int64_t numel)
@@ -158,7 +141,7 @@ static int take_weights(ed_kernel_plan *p, conv_state *s, int64_t numel)
     float *packed = NULL;
     p->weight_bytes = (size_t)numel * (s->bf16 ? 2 : 4);
     ED_TRY(ed_conv_lift_weights(&packed, &s->lift, w));
-    int rc = upload(&s->weights, packed, numel, s->bf16);
+    int rc = ed_cuda_upload_floats(&s->weights, packed, numel, s->bf16);
     ed_free(packed);
     ED_TRY(rc);
     if (bias == ED_NONE)

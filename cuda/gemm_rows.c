@@ -8,7 +8,6 @@
 #include "gemm.h"
 #include "kernels.h"
 #include "rows.h"
-#include "tensor/dtype.h"
 #include "walk.h"
 
 #include <string.h>
@@ -131,20 +130,6 @@ static void describe_matmul(problem *q, const ed_kernel_plan *p)
 
 /* ---- plan ---- */
 
-static int upload_as(void **out, const ed_tensor *t, bool bf16)
-{
-    if (!bf16)
-        return ed_cuda_upload(out, t->data, t->nbytes);
-    uint16_t *half = ed_malloc((size_t)t->numel * sizeof *half);
-    if (!half)
-        return ED_ENOMEM;
-    for (int64_t i = 0; i < t->numel; i++)
-        half[i] = ed_f32_to_bf16(((const float *)t->data)[i]);
-    int rc = ed_cuda_upload(out, half, (size_t)t->numel * sizeof *half);
-    ed_free(half);
-    return rc;
-}
-
 /* `bias_bf16`: as the library's epilogue takes it; our kernel takes float32. */
 static int take_constants(ed_kernel_plan *p, gemm_state *s, ed_id bias, bool bias_bf16)
 {
@@ -158,9 +143,12 @@ static int take_constants(ed_kernel_plan *p, gemm_state *s, ed_id bias, bool bia
     }
     if (w) {
         p->weight_bytes = (size_t)w->numel * (s->bf16 ? 2 : 4);
-        ED_TRY(upload_as(&s->weights, w, s->bf16));
+        ED_TRY(ed_cuda_upload_floats(&s->weights, w->data, w->numel, s->bf16));
     }
-    return bias == ED_NONE ? ED_OK : upload_as(&s->bias, p->constants[bias], bias_bf16);
+    if (bias == ED_NONE)
+        return ED_OK;
+    const ed_tensor *t = p->constants[bias];
+    return ed_cuda_upload_floats(&s->bias, t->data, t->numel, bias_bf16);
 }
 
 /* Posts that the library's epilogue computes: nothing, ReLU or GELU, a residual in front. */

@@ -1,5 +1,6 @@
 /* The table of all rows, and what plan() functions share. */
 #include "rows.h"
+#include "tensor/dtype.h"
 
 #include <string.h>
 
@@ -45,4 +46,18 @@ void ed_cuda_posts_of(ed_cuda_posts *out, const ed_posts *posts)
         out->a[i] = posts->at[i].a;
         out->b[i] = posts->at[i].b;
     }
+}
+
+int ed_cuda_upload_floats(void **out, const float *data, int64_t n, bool bf16)
+{
+    if (!bf16)
+        return ed_cuda_upload(out, data, (size_t)n * sizeof *data);
+    uint16_t *half = ed_malloc((size_t)n * sizeof *half);
+    if (!half)
+        return ED_ENOMEM;
+    for (int64_t i = 0; i < n; i++)
+        half[i] = ed_f32_to_bf16(data[i]);
+    int rc = ed_cuda_upload(out, half, (size_t)n * sizeof *half);
+    ed_free(half);
+    return rc;
 }

@@ -45,6 +45,8 @@ int ed_cuda_take_plain(ed_kernel_plan *p, void *state);
 /* plan(): take `count` nodes, one output; in[] and in_layout[] are filled by the caller. */
 int ed_cuda_take(ed_kernel_plan *p, uint32_t count, ed_layout out, void *state);
 
+/* n floats on the device, as float32 or bfloat16; release with cudaFree(). */
+int ed_cuda_upload_floats(void **out, const float *data, int64_t n, bool bf16);
 /* What follows a product in its group, as the kernels take it. */
 void ed_cuda_posts_of(ed_cuda_posts *out, const ed_posts *posts);
 

@@ -39,12 +39,6 @@ static const char *format_name(size_t i)
     return names[i];
 }
 
-static const char *precision_name(size_t i)
-{
-    static const char *const names[] = { "tf32", "fp32", "bf16", NULL };
-    return names[i];
-}
-
 static const char *check_device(const char *text)
 {
     if (!strcmp(text, "cpu") || !strcmp(text, "auto") || !strcmp(text, "cuda"))
@@ -167,10 +161,10 @@ static const option_row option_rows[] = {
       FIELD(device), 0, 0, NULL, check_device },
     { ALL, 0, "precision", "PRECISION", machine,
       "on a GPU: tf32 (float32, products of shorter mantissas), fp32 or bf16 (faster, and coarser)",
-      "tf32", OPTION_CHOICE, FIELD(precision), 0, 0, precision_name, NULL },
+      NULL, OPTION_CHOICE, FIELD(precision), 0, 0, ed_precision_at, NULL },
     { ALL, 0, "autotune", NULL, machine,
       "on a GPU: time the kernels that could run a convolution and keep the fastest for this and "
-      "later runs",
+      "later runs, in ~/.cache/ed or the folder that ED_CACHE_DIR names",
       NULL, OPTION_FLAG, FIELD(autotune), 0, 0, NULL, NULL },
     { ALL, 'j', "threads", "N", machine, "threads that compute", "one per core", OPTION_INT,
       FIELD(threads), 1, 1024, NULL, NULL },

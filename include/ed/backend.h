@@ -32,6 +32,9 @@ ED_API int ed_devices(ed_device_row **out, size_t *count, const char **why);
  * a sentence that says why not. */
 ED_API int ed_device_check(const char *name);
 
+/** Precision i of kernels on a GPU, by name; NULL at the end. The first is the default. */
+ED_API const char *ed_precision_at(size_t i);
+
 ED_END_DECL
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include "backend/backend.h"
 #include "base/mem.h"
+#include "ed/backend.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -152,6 +153,11 @@ static const char *const precisions[ED_PRECISION_COUNT] = {
     [ED_PRECISION_FP32] = "fp32",
     [ED_PRECISION_BF16] = "bf16",
 };
+
+const char *ed_precision_at(size_t i)
+{
+    return i < ED_PRECISION_COUNT ? precisions[i] : NULL;
+}
 
 int ed_precision_find(ed_precision *out, const char *name)
 {

@@ -17,6 +17,8 @@ int64_t ed_mse_search(const uint64_t *counts, size_t bins, unsigned start, unsig
 /* ---- methods (methods.c) ---- */
 /* The parameters with the defaults in place of zeros. */
 ed_method_params ed_method_params_complete(const ed_method_params *params);
+/* Tell how far the pass is; ED_EINTR when it is to stop. */
+int ed_calib_tell(const ed_calib_options *opts, int64_t done, int64_t total);
 /* What a method searches for, with which arguments of ed_kl_search() or ed_mse_search(); false: it
  * makes no such search. */
 bool ed_method_search(ed_search *kind, unsigned *start, unsigned *levels, const ed_method *method,

@@ -7,12 +7,12 @@
 #include "calib/device_pass.h"
 #include "calib/runner.h"
 
+#include "base/clock.h"
 #include "base/parallel.h"
 #include "base/strmap.h"
 #include "exec/on_device.h"
 
 #include <string.h>
-#include <time.h>
 
 typedef struct pass {
     ed_calib_times times;
@@ -62,19 +62,12 @@ static int observe(void *ctx, const char *value, const float *data, int64_t n, i
                                                : ED_OK;
 }
 
-static int tell(const ed_calib_options *opts, int64_t done, int64_t total)
+int ed_calib_tell(const ed_calib_options *opts, int64_t done, int64_t total)
 {
     ED_FAIL_IF(opts->progress && opts->progress(opts->progress_ctx, "samples", done, total),
                ED_EINTR, "calibration was stopped after %lld of %lld samples; nothing was written",
                (long long)done, (long long)total);
     return ED_OK;
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static int begin_on_device(pass *p, const ed_graph *graph, ed_dataset *data,
@@ -87,8 +80,7 @@ static int begin_on_device(pass *p, const ed_graph *graph, ed_dataset *data,
                                      .n = p->count,
                                      .bins = p->opts->bins ? p->opts->bins : ED_HISTOGRAM_BINS,
                                      .ema = p->opts->params.ema,
-                                     .progress = p->opts->progress,
-                                     .progress_ctx = p->opts->progress_ctx };
+                                     .opts = p->opts };
     ED_TRY(ed_precision_find(&options.precision, exec->precision));
     ED_TRY(ed_device_open(&p->on_device.device, exec->device, &options));
     return ed_device_pass_begin(&p->on_device);
@@ -106,7 +98,7 @@ static int run_here(pass *p, ed_runner *runner)
 {
     int64_t done = 0, total = ed_dataset_count(runner->data);
     ED_TRY(ed_dataset_rewind(runner->data));
-    ED_TRY(tell(p->opts, 0, total));
+    ED_TRY(ed_calib_tell(p->opts, 0, total));
     for (;;) {
         ed_batch batch;
         ED_TRY(ed_dataset_next(runner->data, &batch));
@@ -114,7 +106,7 @@ static int run_here(pass *p, ed_runner *runner)
             break;
         ED_TRY(ed_runner_run(runner, &batch));
         done += batch.size;
-        ED_TRY(tell(p->opts, done, total));
+        ED_TRY(ed_calib_tell(p->opts, done, total));
     }
     for (size_t i = 0; i < p->count; i++)
         p->seen[i] = ed_observer_get(p->observers[i]);
@@ -131,14 +123,14 @@ static int run_pass(pass *p, const ed_graph *graph, ed_dataset *data)
                              .observed_count = p->count,
                              .no_outputs = true };
     ed_runner runner = { 0 };
-    double begin = now(), compiled = begin;
+    double begin = ed_clock_seconds(), compiled = begin;
     int rc = on_cpu ? ED_OK : begin_on_device(p, graph, data, &exec);
     if (rc == ED_OK)
         rc = ed_runner_init(&runner, graph, data, &exec, on_cpu ? observe : NULL, p);
     if (rc == ED_OK) {
-        compiled = now();
+        compiled = ed_clock_seconds();
         rc = on_cpu ? run_here(p, &runner) : run_on_device(p, &runner);
-        p->times.pass = now() - compiled;
+        p->times.pass = ed_clock_seconds() - compiled;
     }
     p->times.compile = compiled - begin;
     if (!on_cpu)
@@ -264,10 +256,10 @@ int ed_calibrate(ed_ranges **out, const ed_graph *graph, const ed_plan *plan, ed
     int rc = list_values(&p);
     if (rc == ED_OK)
         rc = run_pass(&p, graph, data);
-    double searching = now();
+    double searching = ed_clock_seconds();
     if (rc == ED_OK)
         rc = search_all(&p);
-    p.times.search = now() - searching;
+    p.times.search = ed_clock_seconds() - searching;
     if (p.opts->times)
         *p.opts->times = p.times;
     ed_log(ED_LOG_INFO, "compiled in %.3f s, ran the samples in %.3f s, searched in %.4f s",

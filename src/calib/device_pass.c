@@ -126,20 +126,11 @@ static int judge_raw(const feed *f)
     return ed_dataset_raw_judge(f->pass->data, (int64_t)bad);
 }
 
-static int tell(const ed_device_pass *p, int64_t done)
-{
-    int64_t total = ed_dataset_count(p->data);
-    ED_FAIL_IF(p->progress && p->progress(p->progress_ctx, "samples", done, total), ED_EINTR,
-               "calibration was stopped after %lld of %lld samples; nothing was written",
-               (long long)done, (long long)total);
-    return ED_OK;
-}
-
 static int run_batches(feed *f)
 {
-    int64_t done = 0;
+    int64_t done = 0, total = ed_dataset_count(f->pass->data);
     ED_TRY(ed_dataset_rewind(f->pass->data));
-    ED_TRY(tell(f->pass, 0));
+    ED_TRY(ed_calib_tell(f->pass->opts, 0, total));
     for (;;) {
         ed_batch batch;
         ED_TRY(ed_dataset_next(f->pass->data, &batch));
@@ -147,7 +138,7 @@ static int run_batches(feed *f)
             return ED_OK;
         ED_TRY(run_batch(f, &batch));
         done += batch.size;
-        ED_TRY(tell(f->pass, done));
+        ED_TRY(ed_calib_tell(f->pass->opts, done, total));
     }
 }
 

@@ -12,8 +12,7 @@ typedef struct ed_device_pass {
     const char *const *values; /* [n], observed */
     size_t n, bins;            /* bins is not 0 */
     double ema;
-    ed_progress_fn progress;
-    void *progress_ctx;
+    const ed_calib_options *opts;
     struct ed_device_feed *feed; /* what begin() made */
     /* results */
     ed_observation *seen; /* [n]; they borrow from counts */

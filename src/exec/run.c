@@ -1,15 +1,9 @@
 /* Running the compiled steps: check the inputs, call each kernel, show observed values. */
 #include "exec/exec_impl.h"
 
-#include <string.h>
-#include <time.h>
+#include "base/clock.h"
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+#include <string.h>
 
 static int check_inputs(ed_exec *x, const ed_tensor *const *inputs)
 {
@@ -86,11 +80,11 @@ static int run_steps(ed_exec *exec)
 {
     for (size_t i = 0; i < exec->n_steps; i++) {
         ed_step *s = &exec->steps[i];
-        double begin = now();
+        double begin = ed_clock_seconds();
         int rc = run_step(exec, s);
         if (rc != ED_OK)
             return s->node ? ed_error_context(rc, "%s", ed_node_label(exec->graph, s->node)) : rc;
-        s->seconds += now() - begin;
+        s->seconds += ed_clock_seconds() - begin;
         for (uint32_t k = 0; s->node && k < s->n_out; k++)
             ED_TRY(observe(exec, s->out[k]));
     }
@@ -130,9 +124,9 @@ static int time_on_device(double *seconds, ed_exec *x)
 
 static int time_here(double *seconds, ed_exec *x)
 {
-    double begin = now();
+    double begin = ed_clock_seconds();
     ED_TRY(run_steps(x));
-    *seconds = now() - begin;
+    *seconds = ed_clock_seconds() - begin;
     return ED_OK;
 }
 

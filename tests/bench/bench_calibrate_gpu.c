@@ -8,19 +8,11 @@
  * to compile, of the pass, of the searches, and (pass + searches) over the forward pass of all
  * pictures. The first round loads kernels from disk.
  */
-#include <ed/ed.h>
+#include "bench.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static void check(int rc)
-{
-    if (rc == ED_OK)
-        return;
-    fprintf(stderr, "bench_calibrate_gpu: %s\n", ed_error_last());
-    exit(1);
-}
 
 /* Seconds of the forward pass of one batch. */
 static double forward(const ed_graph *graph, const char *precision, int64_t batch)
@@ -31,13 +23,13 @@ static double forward(const ed_graph *graph, const char *precision, int64_t batc
     ed_shape shape;
     double seconds = 0;
     ed_exec_options opts = { .device = "cuda", .precision = precision };
-    check(ed_exec_batch_shapes(&shape, graph, batch));
-    check(ed_exec_new(&exec, graph, &shape, &opts));
-    check(ed_tensor_new(&x, ED_F32, &shape));
+    bench_check(ed_exec_batch_shapes(&shape, graph, batch));
+    bench_check(ed_exec_new(&exec, graph, &shape, &opts));
+    bench_check(ed_tensor_new(&x, ED_F32, &shape));
     for (int64_t i = 0; i < x->numel; i++)
         ((float *)x->data)[i] = (float)((i * 2654435761u >> 8) % 2001) * 1e-3f - 1.0f;
-    check(ed_exec_run(exec, (const ed_tensor *const *)&x, out));
-    check(ed_exec_time(&seconds, exec, 20));
+    bench_check(ed_exec_run(exec, (const ed_tensor *const *)&x, out));
+    bench_check(ed_exec_time(&seconds, exec, 20));
     ed_tensor_free(x);
     ed_exec_free(exec);
     return seconds;
@@ -64,17 +56,17 @@ int main(int argc, char **argv)
         return 2;
     }
     int64_t batch = atoll(argv[4]);
-    check(ed_onnx_read(&graph, argv[1]));
-    check(ed_transform(graph, NULL));
-    check(ed_plan_build(&plan, graph, ED_PHASE_QUANTIZE, NULL));
-    check(ed_dataset_open(&data, argv[2], graph, &(ed_dataset_options){ .batch = batch }));
+    bench_check(ed_onnx_read(&graph, argv[1]));
+    bench_check(ed_transform(graph, NULL));
+    bench_check(ed_plan_build(&plan, graph, ED_PHASE_QUANTIZE, NULL));
+    bench_check(ed_dataset_open(&data, argv[2], graph, &(ed_dataset_options){ .batch = batch }));
     double bare = forward(graph, argv[5], batch) * (double)ed_dataset_count(data) / (double)batch;
     for (int round = 0; round < (argc > 6 ? atoi(argv[6]) : 3); round++) {
         ed_ranges *ranges = NULL;
         ed_calib_options opts = {
             .method = argv[3], .device = "cuda", .precision = argv[5], .times = &times
         };
-        check(ed_calibrate(&ranges, graph, plan, data, &opts));
+        bench_check(ed_calibrate(&ranges, graph, plan, data, &opts));
         if (first && !same(first, ranges)) {
             fprintf(stderr, "bench_calibrate_gpu: round %d gave other ranges\n", round);
             return 1;

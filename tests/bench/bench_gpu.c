@@ -6,27 +6,11 @@
  * INPUT.f32 holds BATCH samples of the only input as raw float32, OUTPUT.f32 receives the first
  * output. Prints one JSON object: seconds to compile, milliseconds of one run (the median).
  */
-#include <ed/ed.h>
+#include "bench.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void check(int rc)
-{
-    if (rc == ED_OK)
-        return;
-    fprintf(stderr, "bench_gpu: %s\n", ed_error_last());
-    exit(1);
-}
 
 static void transfer(const char *path, const char *mode, void *data, size_t nbytes)
 {
@@ -73,25 +57,25 @@ int main(int argc, char **argv)
                                       .profile = has(argc, argv, "profile") };
     if (has(argc, argv, "log"))
         ed_log_set(print_message, NULL);
-    check(ed_onnx_read(&graph, argv[1]));
+    bench_check(ed_onnx_read(&graph, argv[1]));
     if (ed_graph_input_count(graph) != 1 || ed_graph_output_count(graph) > 8)
         return 2;
-    check(ed_transform(graph, NULL));
-    check(ed_exec_batch_shapes(&shape, graph, atoll(argv[2])));
-    check(ed_tensor_new(&x, ED_F32, &shape));
+    bench_check(ed_transform(graph, NULL));
+    bench_check(ed_exec_batch_shapes(&shape, graph, atoll(argv[2])));
+    bench_check(ed_tensor_new(&x, ED_F32, &shape));
     transfer(argv[3], "rb", x->data, x->nbytes);
-    double begin = now();
-    check(ed_exec_new(&exec, graph, &shape, &options));
-    double compiled = now() - begin;
-    check(ed_exec_run(exec, (const ed_tensor *const *)&x, out));
+    double begin = bench_seconds();
+    bench_check(ed_exec_new(&exec, graph, &shape, &options));
+    double compiled = bench_seconds() - begin;
+    bench_check(ed_exec_run(exec, (const ed_tensor *const *)&x, out));
     transfer(argv[4], "wb", out[0]->data, out[0]->nbytes);
-    check(ed_exec_time(&seconds, exec, atoi(argv[7])));
+    bench_check(ed_exec_time(&seconds, exec, atoi(argv[7])));
     printf("{\"compile_seconds\": %.4f, \"milliseconds\": %.4f, \"host_steps\": %zu}\n", compiled,
            1e3 * seconds, ed_exec_get_stats(exec).host_steps);
     if (has(argc, argv, "plan"))
-        check(ed_exec_print(exec, stdout));
+        bench_check(ed_exec_print(exec, stdout));
     if (has(argc, argv, "profile"))
-        check(ed_exec_print_profile(exec, stdout));
+        bench_check(ed_exec_print_profile(exec, stdout));
     ed_exec_free(exec);
     ed_tensor_free(x);
     ed_graph_free(graph);

@@ -7,28 +7,13 @@
  * INPUT.f32 holds the samples of the only input as raw float32, OUTPUT.f32 receives the first
  * output of all of them after the first run. The first line printed is "compile <seconds>".
  */
-#include <ed/ed.h>
+#include "bench.h"
+
 #include <ed/onnx.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void check(int rc)
-{
-    if (rc == ED_OK)
-        return;
-    fprintf(stderr, "bench_infer: %s\n", ed_error_last());
-    exit(1);
-}
 
 /* The samples as one tensor per whole batch. */
 typedef struct samples {
@@ -42,7 +27,7 @@ static samples read_samples(const char *path, const ed_shape *shape)
     FILE *file = fopen(path, "rb");
     for (;;) {
         ed_tensor *t = NULL;
-        check(ed_tensor_new(&t, ED_F32, shape));
+        bench_check(ed_tensor_new(&t, ED_F32, shape));
         if (!file || fread(t->data, 1, t->nbytes, file) != t->nbytes) {
             ed_tensor_free(t);
             break;
@@ -61,14 +46,14 @@ static samples read_samples(const char *path, const ed_shape *shape)
 
 static double run_all(ed_exec *exec, const samples *s, FILE *output)
 {
-    double begin = now();
+    double begin = bench_seconds();
     for (size_t i = 0; i < s->count; i++) {
         const ed_tensor *in[1] = { s->batch[i] }, *out[8];
-        check(ed_exec_run(exec, in, out));
+        bench_check(ed_exec_run(exec, in, out));
         if (output && fwrite(out[0]->data, 1, out[0]->nbytes, output) != out[0]->nbytes)
             exit(1);
     }
-    return now() - begin;
+    return bench_seconds() - begin;
 }
 
 int main(int argc, char **argv)
@@ -81,18 +66,18 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: bench_infer MODEL BATCH INPUT.f32 OUTPUT.f32 [plan|profile]\n");
         return 2;
     }
-    check(ed_onnx_read(&graph, argv[1]));
+    bench_check(ed_onnx_read(&graph, argv[1]));
     if (ed_graph_input_count(graph) != 1 || ed_graph_output_count(graph) > 8)
         return 2;
-    double begin = now();
-    check(ed_transform(graph, NULL));
-    double transformed = now();
-    check(ed_exec_batch_shapes(&shape, graph, atoll(argv[2])));
-    check(ed_exec_new(&exec, graph, &shape, NULL));
-    printf("compile %.6f transform %.6f\n", now() - transformed, transformed - begin);
+    double begin = bench_seconds();
+    bench_check(ed_transform(graph, NULL));
+    double transformed = bench_seconds();
+    bench_check(ed_exec_batch_shapes(&shape, graph, atoll(argv[2])));
+    bench_check(ed_exec_new(&exec, graph, &shape, NULL));
+    printf("compile %.6f transform %.6f\n", bench_seconds() - transformed, transformed - begin);
     fflush(stdout);
     if (argc > 5 && strcmp(argv[5], "plan") == 0)
-        check(ed_exec_print(exec, stdout));
+        bench_check(ed_exec_print(exec, stdout));
     samples s = read_samples(argv[3], &shape);
     FILE *output = fopen(argv[4], "wb");
     run_all(exec, &s, output);
@@ -103,7 +88,7 @@ int main(int argc, char **argv)
         fflush(stdout);
     }
     if (argc > 5 && strcmp(argv[5], "profile") == 0)
-        check(ed_exec_print_profile(exec, stdout));
+        bench_check(ed_exec_print_profile(exec, stdout));
     for (size_t i = 0; i < s.count; i++)
         ed_tensor_free(s.batch[i]);
     free(s.batch);
