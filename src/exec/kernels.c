@@ -117,15 +117,20 @@ static ed_kernel_plan question(const ed_exec *x, uint32_t at, uint32_t count)
 
 static int adopt_fast(ed_exec *x, const ed_kernel *kernel, const ed_kernel_plan *p, uint32_t at)
 {
-    uint32_t in[ED_CALL_MAX], out;
+    const ed_node *last = x->order[at + p->taken - 1];
+    uint32_t in[ED_CALL_MAX], n_out = p->n_out ? p->n_out : 1;
     ed_step *s = NULL;
     int rc = ED_OK;
     for (uint32_t i = 0; i < p->n_in; i++)
         ED_GOTO(buffer_in_layout(x, &in[i], p->in[i], p->in_layout[i]));
-    ED_GOTO(add_buffer(x, &out, x->order[at + p->taken - 1]->out[0], p->out_layout));
-    ED_GOTO(add_step(x, &s, p->n_in, 1));
+    ED_GOTO(add_step(x, &s, p->n_in, n_out));
     memcpy(s->in, in, p->n_in * sizeof in[0]);
-    s->out[0] = out;
+    for (uint32_t i = 0; i < n_out; i++) {
+        uint32_t out = ED_NONE;
+        if (last->out[i] != ED_NONE)
+            ED_GOTO(add_buffer(x, &out, last->out[i], i ? ED_LAYOUT_PLAIN : p->out_layout));
+        s->out[i] = out;
+    }
     s->kernel = kernel;
     s->name = p->kernel ? p->kernel : kernel->name;
     s->node = x->order[at];
@@ -136,7 +141,7 @@ static int adopt_fast(ed_exec *x, const ed_kernel *kernel, const ed_kernel_plan 
     s->weight_bytes = p->weight_bytes;
     s->inplace = p->inplace >= 0;
     if (s->inplace)
-        x->buffers[out].root = x->buffers[in[p->inplace]].root;
+        x->buffers[s->out[0]].root = x->buffers[in[p->inplace]].root;
 done:
     if (rc != ED_OK && kernel->free && p->state)
         kernel->free(p->state);

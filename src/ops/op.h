@@ -108,10 +108,12 @@ typedef struct ed_kernel_plan {
     uint32_t n_in;
     ed_id in[ED_CALL_MAX]; /* values that run() reads (no prepacked constants) */
     ed_layout in_layout[ED_CALL_MAX];
-    ed_layout out_layout; /* of the last taken node's first output, the only one written */
-    int inplace;          /* the output overwrites the buffer of in[inplace]; -1 */
-    size_t scratch;       /* bytes */
-    size_t weight_bytes;  /* packed weights that this state owns, for the statistics */
+    ed_layout out_layout; /* of the last taken node's first output */
+    uint32_t n_out; /* outputs of that node that are written, the others in row-major order; 0 means
+                       the first one alone */
+    int inplace;    /* the output overwrites the buffer of in[inplace]; -1 */
+    size_t scratch; /* bytes */
+    size_t weight_bytes; /* packed weights that this state owns, for the statistics */
     void *state;
     const char *kernel; /* implementation's name for the printed plan; NULL: the row's; lives as
                            long as the state */
@@ -135,6 +137,8 @@ typedef struct ed_kernel {
     }
 
 /* ---- the row ---- */
+typedef struct ed_grad ed_grad; /* ops/gradient.h */
+
 enum {
     ED_OP_ELEMENTWISE = 1 << 0, /* out[i] depends on in[.][i] (broadcast) alone */
     ED_OP_ACTIVATION =
@@ -162,6 +166,8 @@ typedef struct ed_op {
     size_t params_size;
     int (*infer)(ed_infer *ctx);          /* fills ctx->out, checks types, shapes and attributes */
     ed_kernel forward[ED_OP_MAX_KERNELS]; /* ends with a zeroed one */
+    int (*gradient)(ed_grad *g); /* appends the nodes of its gradients (ops/gradient.h); NULL: it
+                                    has none, and what lies before it cannot be trained */
 } ed_op;
 
 /* The row for a node of this graph. ED_EUNSUPPORTED names node, operator, opset and what to do. */

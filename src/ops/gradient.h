@@ -1,0 +1,85 @@
+/*
+ * Gradients as nodes. A row's gradient() appends the nodes that compute d loss / d inputs from
+ * d loss / d outputs; differentiate.c walks a graph backwards, sums what several readers of a value
+ * contribute, and asks the row of every node that lies between a wanted value and the loss.
+ *
+ * The nodes are ordinary ones: of ONNX where it has the operator (the gradient of Transpose is a
+ * Transpose), else of domain "ed" with a row of its own (ConvWeightGrad). So the executor chooses
+ * their kernels, assigns layouts and plans memory as it does for every node, and what nobody reads
+ * is never made. All shapes are concrete: a training graph has a fixed batch.
+ */
+#ifndef OPS_GRADIENT_H
+#define OPS_GRADIENT_H
+
+#include "ops/op.h"
+
+/* What a row's gradient() sees of one node, and fills in. */
+struct ed_grad {
+    ed_graph *graph; /* grows: pointers into its arrays do not survive an emit */
+    const ed_op *op;
+    const void *params; /* of the node, parsed */
+    ed_id node;
+    uint32_t n_in, n_out;
+    const ed_id *in, *out; /* values; ED_NONE: omitted */
+    const ed_id *dout;     /* [n_out] gradients of the outputs; ED_NONE: nothing flows back */
+    const bool *wanted;    /* [n_in] */
+    ed_id *din;            /* [n_in] what ed_grad_give() collected; ED_NONE */
+};
+
+/* ---- looking ---- */
+/* dout of output 0: rows are asked only when some output has one. */
+static inline ed_id ed_grad_dy(const ed_grad *g)
+{
+    return g->dout[0];
+}
+static inline bool ed_grad_wants(const ed_grad *g, uint32_t i)
+{
+    return i < g->n_in && g->wanted[i];
+}
+const ed_shape *ed_grad_shape(const ed_grad *g, ed_id value);
+/* The constant behind a value, or NULL. */
+const ed_tensor *ed_grad_constant(const ed_grad *g, ed_id value);
+/* "Conv 'conv1': " + sentence; returns code. */
+int ed_grad_fail(const ed_grad *g, int code, const char *format, ...) ED_PRINTF(3, 4);
+
+/* ---- answering ---- */
+/* Add `value`, of the input's shape, to the gradient of input i; not wanted: nothing happens. */
+int ed_grad_give(ed_grad *g, uint32_t i, ed_id value);
+/* The same for a value that has the shape of a broadcast result: summed to the input's shape. */
+int ed_grad_give_broadcast(ed_grad *g, uint32_t i, ed_id value);
+
+/* ---- emitting: each infers the type of what it makes ---- */
+/* A node with one output, or with n_out of them. `type` is "Mul", or "ed::ReluGrad". */
+int ed_grad_emit(ed_grad *g, ed_id *out, const char *type, const ed_id *in, uint32_t n_in);
+/* The same with attributes (ended by one without name), and several outputs: out[n_out], those that
+ * are set to ED_NONE on entry are omitted. */
+int ed_grad_emit_node(ed_grad *g, ed_id *out, uint32_t n_out, const char *type, const ed_id *in,
+                      uint32_t n_in, const ed_attr *attrs);
+/* A node of type `type` whose attributes are those of the forward node. */
+int ed_grad_emit_like(ed_grad *g, ed_id *out, const char *type, const ed_id *in, uint32_t n_in);
+int ed_grad_unary(ed_grad *g, ed_id *out, const char *type, ed_id x);
+int ed_grad_binary(ed_grad *g, ed_id *out, const char *type, ed_id a, ed_id b);
+int ed_grad_f32(ed_grad *g, ed_id *out, float value); /* a scalar constant */
+int ed_grad_i64(ed_grad *g, ed_id *out, const int64_t *v, size_t n);
+int ed_grad_scale(ed_grad *g, ed_id *out, ed_id x, float factor); /* x itself for 1 */
+/* x reshaped, when its shape is another one. */
+int ed_grad_reshape(ed_grad *g, ed_id *out, ed_id x, const ed_shape *shape);
+int ed_grad_expand(ed_grad *g, ed_id *out, ed_id x, const ed_shape *shape);
+int ed_grad_transpose(ed_grad *g, ed_id *out, ed_id x, const int64_t *perm);
+/* Sum over axes, of any opset: the dimensions stay with size 1. */
+int ed_grad_reduce_sum(ed_grad *g, ed_id *out, ed_id x, const int64_t *axes, size_t n);
+/* The same, then reshaped. */
+int ed_grad_sum_to(ed_grad *g, ed_id *out, ed_id x, const ed_shape *shape);
+
+/* ---- rows ---- */
+/* No input has a gradient, or it is 0 everywhere: shapes, comparisons, rounding. */
+int ed_gradient_none(ed_grad *g);
+
+/* Append to the graph, whose values must all have known shapes, the nodes of d loss / d wanted[i];
+ * `loss` has one element. grads[i] is the new value, ED_NONE where the loss does not depend on
+ * wanted[i]. ED_EUNSUPPORTED names the node that has no gradient. On error the graph may hold
+ * nodes of no use; throw it away. */
+int ed_graph_differentiate(ed_graph *graph, ed_id loss, const ed_id *wanted, size_t n,
+                           ed_id *grads);
+
+#endif
