@@ -198,6 +198,17 @@ int ed_grad_sum_to(ed_grad *g, ed_id *out, ed_id x, const ed_shape *shape)
     return ed_grad_reshape(g, out, *out, shape);
 }
 
+int ed_grad_sum_channels(ed_grad *g, ed_id *out, ed_id x)
+{
+    int64_t axes[ED_MAX_RANK], channels = ed_grad_shape(g, x)->dim[1];
+    size_t n = 0;
+    for (int i = 0; i < ed_grad_shape(g, x)->rank; i++)
+        if (i != 1)
+            axes[n++] = i;
+    ED_TRY(ed_grad_reduce_sum(g, out, x, axes, n));
+    return ed_grad_reshape(g, out, *out, &ED_SHAPE(channels));
+}
+
 /* ---- answering ---- */
 int ed_grad_give(ed_grad *g, uint32_t i, ed_id value)
 {

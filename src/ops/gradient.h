@@ -70,6 +70,8 @@ int ed_grad_transpose(ed_grad *g, ed_id *out, ed_id x, const int64_t *perm);
 int ed_grad_reduce_sum(ed_grad *g, ed_id *out, ed_id x, const int64_t *axes, size_t n);
 /* The same, then reshaped. */
 int ed_grad_sum_to(ed_grad *g, ed_id *out, ed_id x, const ed_shape *shape);
+/* [C] from [N, C, ...] */
+int ed_grad_sum_channels(ed_grad *g, ed_id *out, ed_id x);
 
 /* ---- rows ---- */
 /* No input has a gradient, or it is 0 everywhere: shapes, comparisons, rounding. */
