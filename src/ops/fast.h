@@ -31,6 +31,7 @@
 #define ed_vector_unary_name   "vector"
 #define ed_vector_softmax_name "vector"
 #define ed_vector_norm_name    "vector"
+#define ed_vector_grad_name    "vector"
 
 ED_DECLARE_ROW(ed_onednn_conv);    /* Conv [+ Add] [+ activation] */
 ED_DECLARE_ROW(ed_onednn_gemm);    /* Gemm, MatMul [+ Add of a bias] [+ Add] [+ activation] */
@@ -46,6 +47,7 @@ ED_DECLARE_ROW(ed_layout_norm);    /* BatchNormalization that was not folded */
 ED_DECLARE_ROW(ed_vector_unary);   /* Erf, Gelu, Exp, Sqrt, Pow of a constant exponent */
 ED_DECLARE_ROW(ed_vector_softmax); /* Softmax, LogSoftmax over the last axis */
 ED_DECLARE_ROW(ed_vector_norm);    /* LayerNormalization */
+ED_DECLARE_ROW(ed_vector_grad);    /* ReluGrad, GeluGrad, ... in any layout */
 
 /* ---- for the rows' plan() (fast.c) ---- */
 /* Refuse with a static text; returns ED_OK. */
