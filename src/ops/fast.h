@@ -18,38 +18,41 @@
     int row##_run(const ed_call *call);                                                            \
     void row##_free(void *state)
 
-#define ed_attention_name               "attention"
-#define ed_onednn_conv_name             "onednn"
-#define ed_onednn_gemm_name             "onednn"
-#define ed_onednn_conv_input_grad_name  "onednn"
+/* clang-format off: one line a row */
+#define ed_attention_name "attention"
+#define ed_onednn_conv_name "onednn"
+#define ed_onednn_gemm_name "onednn"
+#define ed_onednn_conv_input_grad_name "onednn"
 #define ed_onednn_conv_weight_grad_name "onednn"
-#define ed_onednn_pool_name             "onednn"
-#define ed_onednn_eltwise_name          "onednn"
-#define ed_layout_mean_name             "layout"
-#define ed_layout_binary_name           "layout"
-#define ed_layout_concat_name           "layout"
-#define ed_layout_quant_name            "layout"
-#define ed_layout_norm_name             "layout"
-#define ed_vector_unary_name            "vector"
-#define ed_vector_softmax_name          "vector"
-#define ed_vector_norm_name             "vector"
+#define ed_onednn_pool_name "onednn"
+#define ed_onednn_eltwise_name "onednn"
+#define ed_layout_mean_name "layout"
+#define ed_layout_binary_name "layout"
+#define ed_layout_concat_name "layout"
+#define ed_layout_quant_name "layout"
+#define ed_layout_norm_name "layout"
+#define ed_vector_unary_name "vector"
+#define ed_vector_softmax_name "vector"
+#define ed_vector_norm_name "vector"
+#define ed_vector_grad_name "vector"
 
-ED_DECLARE_ROW(ed_onednn_conv);             /* Conv [+ Add] [+ activation] */
-ED_DECLARE_ROW(ed_onednn_conv_input_grad);  /* ConvInputGrad */
+ED_DECLARE_ROW(ed_onednn_conv); /* Conv [+ Add] [+ activation] */
+ED_DECLARE_ROW(ed_onednn_conv_input_grad); /* ConvInputGrad */
 ED_DECLARE_ROW(ed_onednn_conv_weight_grad); /* ConvWeightGrad */
-ED_DECLARE_ROW(ed_onednn_gemm);    /* Gemm, MatMul [+ Add of a bias] [+ Add] [+ activation] */
-ED_DECLARE_ROW(ed_attention);      /* MatMul, [scale,] [mask,] Softmax, MatMul [, Transpose] */
-ED_DECLARE_ROW(ed_onednn_pool);    /* MaxPool, AveragePool */
+ED_DECLARE_ROW(ed_onednn_gemm); /* Gemm, MatMul [+ Add of a bias] [+ Add] [+ activation] */
+ED_DECLARE_ROW(ed_attention); /* MatMul, [scale,] [mask,] Softmax, MatMul [, Transpose] */
+ED_DECLARE_ROW(ed_onednn_pool); /* MaxPool, AveragePool */
 ED_DECLARE_ROW(ed_onednn_eltwise); /* activations */
-ED_DECLARE_ROW(ed_layout_mean);    /* GlobalAveragePool, ReduceMean over all spatial axes */
-ED_DECLARE_ROW(
-    ed_layout_binary); /* Add, Sub, Mul, Div of equal shapes, [N or 1, C, 1, 1], scalars */
-ED_DECLARE_ROW(ed_layout_concat);  /* Concat of channels */
-ED_DECLARE_ROW(ed_layout_quant);   /* FakeQuantize per tensor with zero_point 0 */
-ED_DECLARE_ROW(ed_layout_norm);    /* BatchNormalization that was not folded */
-ED_DECLARE_ROW(ed_vector_unary);   /* Erf, Gelu, Exp, Sqrt, Pow of a constant exponent */
+ED_DECLARE_ROW(ed_layout_mean); /* GlobalAveragePool, ReduceMean over all spatial axes */
+ED_DECLARE_ROW(ed_layout_binary); /* Add, Sub, Mul, Div of equal shapes, [N or 1, C, 1, 1], scalars */
+ED_DECLARE_ROW(ed_layout_concat); /* Concat of channels */
+ED_DECLARE_ROW(ed_layout_quant); /* FakeQuantize per tensor with zero_point 0 */
+ED_DECLARE_ROW(ed_layout_norm); /* BatchNormalization that was not folded */
+ED_DECLARE_ROW(ed_vector_unary); /* Erf, Gelu, Exp, Sqrt, Pow of a constant exponent */
 ED_DECLARE_ROW(ed_vector_softmax); /* Softmax, LogSoftmax over the last axis */
-ED_DECLARE_ROW(ed_vector_norm);    /* LayerNormalization */
+ED_DECLARE_ROW(ed_vector_norm); /* LayerNormalization */
+ED_DECLARE_ROW(ed_vector_grad); /* ReluGrad, GeluGrad, ... in any layout */
+/* clang-format on */
 
 /* ---- for the rows' plan() (fast.c) ---- */
 /* Refuse with a static text; returns ED_OK. */

@@ -230,3 +230,27 @@ int ed_grad_give_broadcast(ed_grad *g, uint32_t i, ed_id value)
     ED_TRY(ed_grad_sum_to(g, &sum, value, &shape));
     return ed_grad_give(g, i, sum);
 }
+
+/* ---- rows of one node ---- */
+static int give_like(ed_grad *g, const ed_id *in, uint32_t n_in)
+{
+    char type[64];
+    ed_id dx;
+    snprintf(type, sizeof type, "ed::%sGrad", g->op->type);
+    ED_TRY(ed_grad_emit_like(g, &dx, type, in, n_in));
+    return ed_grad_give(g, 0, dx);
+}
+
+int ed_gradient_of_output(ed_grad *g)
+{
+    return give_like(g, (ed_id[]){ ed_grad_dy(g), g->out[0] }, 2);
+}
+
+int ed_gradient_of_inputs(ed_grad *g)
+{
+    ed_id in[ED_CALL_MAX] = { ed_grad_dy(g) };
+    uint32_t n = 1;
+    for (uint32_t i = 0; i < g->n_in && n < ED_LENGTH(in); i++)
+        in[n++] = g->in[i];
+    return ed_grad_wants(g, 0) ? give_like(g, in, n) : ED_OK;
+}
