@@ -125,7 +125,7 @@ int ed_onednn_conv_plan(ed_kernel_plan *p)
     const ed_conv_params *params = p->params[0];
     const ed_shape *x = &p->types[node->in[0]].shape, *weight = &p->types[node->in[1]].shape;
     ED_TRY(ed_conv_window(&w, p->graph, node, params, x, weight));
-    ed_fuse(&fused, p, false);
+    ed_fuse(&fused, p, ED_ROW_NONE);
     conv_state *s = ed_calloc(1, sizeof *s);
     if (!s)
         return ED_ENOMEM;
