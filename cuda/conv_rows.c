@@ -204,7 +204,7 @@ static bool ready(ed_cuda_conv *c, ed_fused *fused, ed_kernel_plan *p, bool tran
         ed_plan_refuse(p, "no such window"); /* the reference tells what is wrong */
         return false;
     }
-    ed_fuse(fused, p, false);
+    ed_fuse(fused, p, ED_ROW_NONE);
     describe(c, p, &w, transposed);
     return true;
 }

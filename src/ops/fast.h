@@ -86,10 +86,11 @@ typedef struct ed_fused {
     uint32_t taken; /* nodes, nodes[0] included */
     ed_posts posts;
     ed_id residual; /* added to the result, of its shape; ED_NONE */
-    ed_id bias;     /* a constant [n] added along the last axis; ED_NONE */
+    ed_id bias;     /* [n], added along the last axis; ED_NONE */
 } ed_fused;
-/* `row_bias`: an Add of a constant row is a bias. Else every Add is a residual. */
-ED_PLUGIN void ed_fuse(ed_fused *out, const ed_kernel_plan *p, bool row_bias);
+/* Which Add of a row [n] is a bias; every other Add is a residual. */
+typedef enum ed_row_bias { ED_ROW_NONE, ED_ROW_CONSTANT, ED_ROW_ANY } ed_row_bias;
+ED_PLUGIN void ed_fuse(ed_fused *out, const ed_kernel_plan *p, ed_row_bias row_bias);
 
 /* ---- weights that change between runs, packed anew in each (onednn_weights.c) ---- */
 typedef struct ed_repack {
