@@ -74,6 +74,8 @@ int ed_grad_emit_node(ed_grad *g, ed_id *out, uint32_t n_out, const char *type, 
     char stem[256];
     if (ours[0])
         type += 4;
+    if (ours[0] && ed_graph_opset(g->graph, ours) == 0)
+        ED_TRY(ed_graph_set_opset(g->graph, ours, 1));
     for (uint32_t i = 0; i < n_out; i++) {
         snprintf(stem, sizeof stem, "%s/%s", g->graph->values[g->out[0]].name, type);
         made[i] = ED_NONE;
