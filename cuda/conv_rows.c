@@ -197,7 +197,7 @@ static bool ready(ed_cuda_conv *c, ed_fused *fused, ed_kernel_plan *p, bool tran
 {
     const ed_node *node = p->nodes[0];
     ed_window w;
-    if (!ed_plan_takes_conv(p))
+    if (!ed_plan_takes_conv(p) || !ed_plan_constant_weights(p))
         return false;
     if (ed_conv_window(&w, p->graph, node, p->params[0], &p->types[node->in[0]].shape,
                        &p->types[node->in[1]].shape) != ED_OK) {

@@ -54,13 +54,6 @@ static int check_logits(ed_train_graph *t)
 
 /* ---- constants become inputs ---- */
 
-static int make_input(ed_graph *g, ed_id value, ed_tensor *constant)
-{
-    g->values[value].constant = NULL;
-    ed_tensor_free(constant);
-    return ed_graph_add_input(g, value);
-}
-
 static int param_to_input(ed_train_graph *t, const ed_param *p)
 {
     ed_graph *g = t->graph;
@@ -69,7 +62,9 @@ static int param_to_input(ed_train_graph *t, const ed_param *p)
         ed_graph_remove_node(g, p->quantizer);
         ED_TRY(ed_graph_replace_value(g, quantized, p->value));
     }
-    return make_input(g, p->value, g->values[p->value].constant);
+    ed_tensor_free(g->values[p->value].constant);
+    g->values[p->value].constant = NULL;
+    return ed_graph_add_input(g, p->value);
 }
 
 static int64_t numel_of_sample(const ed_train_graph *t, ed_id value)
@@ -89,7 +84,7 @@ static int list_scales(ed_train_graph *t, const ed_train_spec *spec)
     for (size_t i = 0; i < t->n_quantizers; i++) {
         const ed_quantizer *q = &t->quantizers[i];
         t->scale_of[i] = SIZE_MAX;
-        if (q->fixed || spec->scales == ED_SCALES_FROZEN || t->graph->nodes[q->node].dead)
+        if (q->fixed || spec->scales == ED_SCALES_FROZEN)
             continue;
         for (size_t k = 0; k < i; k++)
             if (t->quantizers[k].tied == q->tied && t->scale_of[k] != SIZE_MAX)
@@ -105,6 +100,14 @@ static int list_scales(ed_train_graph *t, const ed_train_spec *spec)
     return ED_OK;
 }
 
+static int new_input(ed_graph *g, ed_id *out, const char *stem, ed_dtype dtype, ed_shape shape)
+{
+    ED_TRY(ed_graph_add_fresh_value(g, out, stem));
+    g->values[*out].dtype = dtype;
+    g->values[*out].shape = shape;
+    return ed_graph_add_input(g, *out);
+}
+
 static int scales_to_inputs(ed_train_graph *t)
 {
     ed_graph *g = t->graph;
@@ -112,7 +115,7 @@ static int scales_to_inputs(ed_train_graph *t)
         if (t->scale_of[i] == SIZE_MAX)
             continue;
         const ed_quantizer *first = &t->quantizers[t->scales[t->scale_of[i]].quantizer];
-        ed_tensor *copy;
+        const ed_value *scale = &g->values[first->scale];
         ed_id own;
         if (first != &t->quantizers[i]) {
             ED_TRY(ed_node_set_input(g, t->quantizers[i].node, 1,
@@ -120,20 +123,10 @@ static int scales_to_inputs(ed_train_graph *t)
             continue;
         }
         /* a value of its own: others, frozen ones, may read the same initializer */
-        ED_TRY(ed_tensor_clone(&copy, g->values[first->scale].constant));
-        ED_TRY(ed_graph_add_constant_take(g, &own, g->values[first->scale].name, copy));
+        ED_TRY(new_input(g, &own, scale->name, ED_F32, scale->constant->shape));
         ED_TRY(ed_node_set_input(g, first->node, 1, own));
-        ED_TRY(make_input(g, own, copy));
     }
     return ED_OK;
-}
-
-static int new_input(ed_graph *g, ed_id *out, const char *stem, ed_dtype dtype, ed_shape shape)
-{
-    ED_TRY(ed_graph_add_fresh_value(g, out, stem));
-    g->values[*out].dtype = dtype;
-    g->values[*out].shape = shape;
-    return ed_graph_add_input(g, *out);
 }
 
 /* ---- the loss ---- */
