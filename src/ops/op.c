@@ -35,6 +35,7 @@ static const ed_op *const tables[] = {
     ed_ops_argreduce,
     ed_ops_dropout,
     ed_ops_quantize_linear,
+    ed_ops_gather_grad,
 };
 
 const ed_op *ed_op_at(size_t i)

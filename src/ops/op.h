@@ -222,6 +222,8 @@ bool ed_dim_unify(int64_t *out, int64_t a, int64_t b);
 int ed_infer_scales(const ed_infer *ctx, uint32_t i);
 /* A negative axis made positive; ED_ESHAPE when outside of rank. */
 int ed_infer_axis(const ed_infer *ctx, int64_t axis, int rank, int *out);
+/* The shape that an attribute lists: of the forward operator's input, which a gradient restores. */
+int ed_infer_input_shape(const ed_infer *ctx, const ed_ints *list, ed_shape *out);
 /* An optional output i that no kernel writes: of output 0's shape, ED_EUNSUPPORTED when it is read.
  */
 int ed_infer_unused_output(ed_infer *ctx, uint32_t i, ed_dtype dtype, const char *name);
@@ -236,7 +238,7 @@ extern const ed_op ed_ops_activation[], ed_ops_elementwise[], ed_ops_conv[], ed_
     ed_ops_split[], ed_ops_expand[], ed_ops_gather[], ed_ops_scatter[], ed_ops_space[],
     ed_ops_select[], ed_ops_resize[], ed_ops_einsum[], ed_ops_compare[], ed_ops_cast[],
     ed_ops_unary[], ed_ops_power[], ed_ops_layer_norm[], ed_ops_argreduce[], ed_ops_dropout[],
-    ed_ops_quantize_linear[];
+    ed_ops_quantize_linear[], ed_ops_gather_grad[];
 
 /* ---- parameter structs that fast rows and passes read ---- */
 enum { ED_PAD_NOTSET, ED_PAD_VALID, ED_PAD_SAME_UPPER, ED_PAD_SAME_LOWER };

@@ -14,7 +14,8 @@ try:
     import numpy as np
 
     import golden_case
-    import golden_moves  # noqa: F401 (registers its operators)
+    import golden_gradients_moves  # noqa: F401 (registers its operators)
+    import golden_moves  # noqa: F401
     import golden_numeric  # noqa: F401
     import golden_ops
     import golden_resize  # noqa: F401
