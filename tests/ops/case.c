@@ -118,6 +118,8 @@ static int parse_line(op_case *c, char *text, char **opsets)
             c->match = MATCH_CLOSE;
         else if (strcmp(word, "fastnan") == 0)
             c->fastnan = true;
+        else if (strcmp(word, "nograd") == 0)
+            c->nograd = true;
         else
             ED_TRY(parse_input(c, word));
     }

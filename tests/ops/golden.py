@@ -15,6 +15,9 @@ try:
 
     import golden_case
     import golden_gradients_moves  # noqa: F401 (registers its operators)
+    import golden_conv_grad  # noqa: F401 (registers its operators)
+    import golden_gradients  # noqa: F401 (registers its operators)
+    import golden_loss  # noqa: F401 (registers its operators)
     import golden_moves  # noqa: F401
     import golden_numeric  # noqa: F401
     import golden_ops
