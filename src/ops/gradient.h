@@ -97,6 +97,10 @@ int ed_gradient_gather_elements(ed_grad *g);
 int ed_gradient_gather_nd(ed_grad *g);
 int ed_gradient_gemm(ed_grad *g);
 int ed_gradient_matmul(ed_grad *g);
+int ed_gradient_max_pool(ed_grad *g);
+int ed_gradient_average_pool(ed_grad *g);
+int ed_gradient_global_average(ed_grad *g);
+int ed_gradient_global_max(ed_grad *g);
 
 /* Append to the graph, whose values must all have known shapes, the nodes of d loss / d wanted[i];
  * `loss` has one element. grads[i] is the new value, ED_NONE where the loss does not depend on
