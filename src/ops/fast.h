@@ -42,6 +42,7 @@
 #define ed_vector_unary_name   "vector"
 #define ed_vector_softmax_name "vector"
 #define ed_vector_norm_name "vector"
+#define ed_layout_pool_grad_name "layout"
 #define ed_vector_grad_name "vector"
 
 ED_DECLARE_ROW(ed_onednn_conv); /* Conv [+ Add] [+ activation] */
@@ -68,6 +69,7 @@ ED_DECLARE_ROW(ed_layout_norm);    /* BatchNormalization that was not folded */
 ED_DECLARE_ROW(ed_vector_unary);   /* Erf, Gelu, Exp, Sqrt, Pow of a constant exponent */
 ED_DECLARE_ROW(ed_vector_softmax); /* Softmax, LogSoftmax over the last axis */
 ED_DECLARE_ROW(ed_vector_norm); /* LayerNormalization */
+ED_DECLARE_ROW(ed_layout_pool_grad); /* MaxPoolGrad, AveragePoolGrad */
 ED_DECLARE_ROW(ed_vector_grad); /* ReluGrad, GeluGrad, ... in any layout */
 /* clang-format on */
 

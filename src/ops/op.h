@@ -224,6 +224,8 @@ bool ed_dim_unify(int64_t *out, int64_t a, int64_t b);
 int ed_infer_scales(const ed_infer *ctx, uint32_t i);
 /* A negative axis made positive; ED_ESHAPE when outside of rank. */
 int ed_infer_axis(const ed_infer *ctx, int64_t axis, int rank, int *out);
+/* The shape that an attribute lists: of the forward operator's input, which a gradient restores. */
+int ed_infer_input_shape(const ed_infer *ctx, const ed_ints *list, ed_shape *out);
 /* An optional output i that no kernel writes: of output 0's shape, ED_EUNSUPPORTED when it is read.
  */
 int ed_infer_unused_output(ed_infer *ctx, uint32_t i, ed_dtype dtype, const char *name);
