@@ -31,7 +31,7 @@ typedef struct op_case {
     bool fastnan;         /* a fast row need not give NaN where the reference does */
     bool constant, fixed; /* all inputs are constants, all but input 0: the shape needs them */
     bool dynamic;         /* integers after input 0 need not be constant */
-    bool nograd;  /* its gradients are not compared with finite differences */
+    bool nograd;          /* its gradients are not compared with finite differences */
     uint32_t n_in, n_out, n_attrs;
     uint32_t output; /* the one that is compared */
     case_input in[CASE_MAX_IN];
