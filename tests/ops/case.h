@@ -54,6 +54,10 @@ enum { CASE_NO_CONSTANTS = CASE_MAX_IN };
 /* The case as a graph with its node and the data, of which data[i] is NULL when omitted. */
 int case_build(ed_graph **g, ed_tensor **data, const op_case *c, case_form form);
 void case_free_data(ed_tensor **data);
+/* Whether a `convolved` form has the convolution before this input. */
+bool case_is_image(const op_case *c, const ed_tensor *t);
+/* *id becomes Conv(*id, identity): the same numbers. */
+int case_convolve(ed_graph *g, ed_id *id, const ed_shape *shape);
 
 /* Deterministic data, bit for bit the same as in golden_case.py. */
 int case_generate(ed_tensor **out, const op_case *c, uint32_t input);
