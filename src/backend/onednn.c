@@ -99,23 +99,53 @@ static int other_argument(const_dnnl_primitive_desc_t desc)
     return 0;
 }
 
+/* What each of our arguments is to a primitive, by the direction of the pass. */
+typedef struct argument {
+    int id; /* 0: it has none */
+    dnnl_query_t query;
+    int index;
+} argument;
+
+static const argument forward_arguments[ED_ARG_COUNT] = {
+    [ED_ARG_SRC] = { DNNL_ARG_SRC, dnnl_query_src_md, 0 },
+    [ED_ARG_WEIGHTS] = { DNNL_ARG_WEIGHTS, dnnl_query_weights_md, 0 },
+    [ED_ARG_BIAS] = { DNNL_ARG_BIAS, dnnl_query_weights_md, 1 },
+    [ED_ARG_DST] = { DNNL_ARG_DST, dnnl_query_dst_md, 0 },
+};
+static const argument input_grad_arguments[ED_ARG_COUNT] = {
+    [ED_ARG_SRC] = { DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0 },
+    [ED_ARG_WEIGHTS] = { DNNL_ARG_WEIGHTS, dnnl_query_weights_md, 0 },
+    [ED_ARG_DST] = { DNNL_ARG_DIFF_SRC, dnnl_query_diff_src_md, 0 },
+};
+static const argument weight_grad_arguments[ED_ARG_COUNT] = {
+    [ED_ARG_SRC] = { DNNL_ARG_SRC, dnnl_query_src_md, 0 },
+    [ED_ARG_OTHER] = { DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0 },
+    [ED_ARG_BIAS] = { DNNL_ARG_DIFF_BIAS, dnnl_query_diff_weights_md, 1 },
+    [ED_ARG_DST] = { DNNL_ARG_DIFF_WEIGHTS, dnnl_query_diff_weights_md, 0 },
+};
+
+static const argument *arguments_of(const_dnnl_primitive_desc_t desc)
+{
+    dnnl_prop_kind_t kind = dnnl_prop_kind_undef;
+    if (dnnl_primitive_desc_query(desc, dnnl_query_prop_kind, 0, &kind) != dnnl_success)
+        return forward_arguments; /* a reorder has no direction */
+    return kind == dnnl_backward_data      ? input_grad_arguments
+           : kind == dnnl_backward_weights ? weight_grad_arguments
+                                           : forward_arguments;
+}
+
 static int make_memories(ed_prim *p)
 {
-    p->arg_id[ED_ARG_SRC] = DNNL_ARG_SRC;
-    p->arg_id[ED_ARG_WEIGHTS] = DNNL_ARG_WEIGHTS;
-    p->arg_id[ED_ARG_BIAS] = DNNL_ARG_BIAS;
-    p->arg_id[ED_ARG_DST] = DNNL_ARG_DST;
-    p->arg_id[ED_ARG_OTHER] = other_argument(p->desc);
-    const dnnl_memory_desc_t *dst = dnnl_primitive_desc_query_md(p->desc, dnnl_query_dst_md, 0);
-    const dnnl_memory_desc_t *md[ED_ARG_COUNT] = {
-        [ED_ARG_SRC] = dnnl_primitive_desc_query_md(p->desc, dnnl_query_src_md, 0),
-        [ED_ARG_WEIGHTS] = dnnl_primitive_desc_query_md(p->desc, dnnl_query_weights_md, 0),
-        [ED_ARG_BIAS] = dnnl_primitive_desc_query_md(p->desc, dnnl_query_weights_md, 1),
-        [ED_ARG_DST] = dst,
-        [ED_ARG_OTHER] = p->arg_id[ED_ARG_OTHER] ? dst : NULL,
-    };
-    for (int i = 0; i < ED_ARG_COUNT; i++)
-        ED_TRY(make_memory(&p->mem[i], p->dnn, md[i]));
+    const argument *args = arguments_of(p->desc);
+    for (int i = 0; i < ED_ARG_COUNT; i++) {
+        const dnnl_memory_desc_t *md = NULL;
+        p->arg_id[i] = args[i].id;
+        if (args[i].id)
+            md = dnnl_primitive_desc_query_md(p->desc, args[i].query, args[i].index);
+        else if (i == ED_ARG_OTHER && (p->arg_id[i] = other_argument(p->desc)) != 0)
+            md = dnnl_primitive_desc_query_md(p->desc, dnnl_query_dst_md, 0);
+        ED_TRY(make_memory(&p->mem[i], p->dnn, md));
+    }
     return make_memory(&p->scratch, p->dnn,
                        dnnl_primitive_desc_query_md(p->desc, dnnl_query_scratchpad_md, 0));
 }
@@ -148,13 +178,14 @@ static const char *desc_name(const_dnnl_primitive_desc_t desc)
     return name;
 }
 
-int ed_prim_new(ed_prim **out, ed_dnn *dnn, const_dnnl_op_desc_t op, dnnl_primitive_attr_t attr,
+int ed_prim_new(ed_prim **out, ed_dnn *dnn, const_dnnl_op_desc_t op,
+                const_dnnl_primitive_desc_t forward, dnnl_primitive_attr_t attr,
                 bool (*accept)(const char *name))
 {
     dnnl_primitive_desc_iterator_t it = NULL;
     dnnl_primitive_desc_t chosen = NULL;
     *out = NULL;
-    dnnl_status_t status = dnnl_primitive_desc_iterator_create(&it, op, attr, dnn->engine, NULL);
+    dnnl_status_t status = dnnl_primitive_desc_iterator_create(&it, op, attr, dnn->engine, forward);
     while (status == dnnl_success && !chosen) {
         dnnl_primitive_desc_t desc = dnnl_primitive_desc_iterator_fetch(it);
         if (!desc || !accept || accept(desc_name(desc)))
@@ -228,7 +259,9 @@ int ed_prim_run(ed_prim *prim, const void *const data[ED_ARG_COUNT], void *scrat
 
 static const dnnl_memory_desc_t *packed_desc(const ed_prim *prim)
 {
-    return dnnl_primitive_desc_query_md(prim->desc, dnnl_query_weights_md, 0);
+    bool computes = arguments_of(prim->desc) == weight_grad_arguments;
+    return dnnl_primitive_desc_query_md(
+        prim->desc, computes ? dnnl_query_diff_weights_md : dnnl_query_weights_md, 0);
 }
 
 bool ed_prim_same_pack(const ed_prim *a, const ed_prim *b)
@@ -236,36 +269,55 @@ bool ed_prim_same_pack(const ed_prim *a, const ed_prim *b)
     return dnnl_memory_desc_equal(packed_desc(a), packed_desc(b)) != 0;
 }
 
+size_t ed_prim_packed_bytes(const ed_prim *prim)
+{
+    return dnnl_memory_desc_get_size(packed_desc(prim));
+}
+
+int ed_prim_packer_new(ed_prim **out, const ed_prim *prim)
+{
+    const dnnl_memory_desc_t *from = &prim->plain_weights, *to = packed_desc(prim);
+    dnnl_engine_t engine = prim->dnn->engine;
+    dnnl_primitive_desc_t desc = NULL;
+    dnnl_primitive_attr_t attr = NULL;
+    *out = NULL;
+    if (arguments_of(prim->desc) == weight_grad_arguments) {
+        from = to;
+        to = &prim->plain_weights;
+    }
+    if (dnnl_memory_desc_equal(from, to))
+        return ED_OK;
+    dnnl_status_t status = dnnl_primitive_attr_create(&attr);
+    if (status == dnnl_success)
+        status = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
+    if (status == dnnl_success)
+        status = dnnl_reorder_primitive_desc_create(&desc, from, engine, to, engine, attr);
+    if (attr)
+        dnnl_primitive_attr_destroy(attr);
+    ED_TRY(ed_dnn_status(status, "packing weights"));
+    return ed_prim_from_desc(out, prim->dnn, desc);
+}
+
 int ed_prim_pack(void **out, size_t *nbytes, const ed_prim *prim, const float *plain)
 {
     int rc = ED_OK;
-    const dnnl_memory_desc_t *md = packed_desc(prim);
-    dnnl_engine_t engine = prim->dnn->engine;
-    dnnl_primitive_desc_t desc = NULL;
-    ed_prim *reorder = NULL;
+    ed_prim *packer = NULL;
     void *scratch = NULL;
-    *nbytes = dnnl_memory_desc_get_size(md);
+    *nbytes = ed_prim_packed_bytes(prim);
     void *packed = ed_aligned_alloc(*nbytes);
-    dnnl_primitive_attr_t attr = NULL;
     if (!packed)
         return ED_ENOMEM;
-    ED_GOTO(ed_dnn_status(dnnl_primitive_attr_create(&attr), "attr"));
-    ED_GOTO(ed_dnn_status(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user),
-                          "attr"));
-    ED_GOTO(ed_dnn_status(
-        dnnl_reorder_primitive_desc_create(&desc, &prim->plain_weights, engine, md, engine, attr),
-        "packing weights"));
-    ED_GOTO(ed_prim_from_desc(&reorder, prim->dnn, desc));
-    scratch = ed_aligned_alloc(ed_prim_scratch(reorder));
-    rc = scratch ? ED_OK : ED_ENOMEM;
-    const void *data[ED_ARG_COUNT] = { [ED_ARG_SRC] = plain, [ED_ARG_DST] = packed };
-    if (rc == ED_OK)
-        rc = ed_prim_run(reorder, data, scratch);
+    ED_GOTO(ed_prim_packer_new(&packer, prim));
+    if (packer) {
+        scratch = ed_aligned_alloc(ed_prim_scratch(packer));
+        const void *data[ED_ARG_COUNT] = { [ED_ARG_SRC] = plain, [ED_ARG_DST] = packed };
+        rc = scratch ? ed_prim_run(packer, data, scratch) : ED_ENOMEM;
+    } else {
+        memcpy(packed, plain, *nbytes);
+    }
 done:
     ed_free(scratch);
-    ed_prim_free(reorder);
-    if (attr)
-        dnnl_primitive_attr_destroy(attr);
+    ed_prim_free(packer);
     *out = rc == ED_OK ? packed : NULL;
     if (rc != ED_OK)
         ed_free(packed);

@@ -61,6 +61,11 @@ const char *ed_prim_name(const ed_prim *prim); /* the library's name of the impl
 int ed_prim_pack(void **out, size_t *nbytes, const ed_prim *prim, const float *plain);
 /* True when packed weights of one serve the other. */
 bool ed_prim_same_pack(const ed_prim *a, const ed_prim *b);
+/* For weights that change between runs: the copy from row-major (SRC) to the primitive's own format
+ * (DST), or the other way round for a primitive that computes weights. *out is NULL when both are
+ * the same. */
+int ed_prim_packer_new(ed_prim **out, const ed_prim *prim);
+size_t ed_prim_packed_bytes(const ed_prim *prim);
 
 /* ---- builders ---- */
 typedef struct ed_dnn_conv {
@@ -74,6 +79,10 @@ typedef struct ed_dnn_conv {
     ed_posts posts;
 } ed_dnn_conv;
 int ed_dnn_conv_new(ed_prim **out, ed_dnn *dnn, const ed_dnn_conv *c);
+/* d loss / dx from d loss / dy: SRC is dy, DST dx (both laid out as x and y say). */
+int ed_dnn_conv_input_grad_new(ed_prim **out, ed_dnn *dnn, const ed_dnn_conv *c);
+/* d loss / d weight: SRC is x, OTHER dy, DST the weights, BIAS (written) the sums of dy. */
+int ed_dnn_conv_weight_grad_new(ed_prim **out, ed_dnn *dnn, const ed_dnn_conv *c);
 
 /* y = x * w + bias; weights packed when `constant`, else as they lie. Batch dimensions broadcast.
  */

@@ -1,5 +1,6 @@
 /*
- * Builders of oneDNN primitives: convolution, matmul, pooling, eltwise, reorder.
+ * Builders of oneDNN primitives: matmul, pooling, eltwise, reorder (conv_primitives.c:
+ * convolution).
  *
  * Padding channels of a blocked output are zero after every primitive; the library sees to it even
  * where a post-op does not keep zero.
@@ -39,8 +40,7 @@ static dnnl_status_t append_post(dnnl_post_ops_t ops, const ed_post *f, const dn
     return dnnl_post_ops_append_eltwise(ops, 1.0f, eltwise[f->kind].alg, alpha_of(f), f->b);
 }
 
-/* Attributes of all our primitives: the caller's scratchpad, and the post-ops. */
-static int make_attr(dnnl_primitive_attr_t *out, const ed_posts *posts, const dnnl_memory_desc_t *y)
+int ed_dnn_attr(dnnl_primitive_attr_t *out, const ed_posts *posts, const dnnl_memory_desc_t *y)
 {
     dnnl_primitive_attr_t attr = NULL;
     dnnl_post_ops_t ops = NULL;
@@ -62,67 +62,17 @@ static int make_attr(dnnl_primitive_attr_t *out, const ed_posts *posts, const dn
     return ed_dnn_status(s, "attributes");
 }
 
-/* "ref" kernels are slower than our own; GEMM based convolutions than a change of the layout. */
-static bool not_reference(const char *name)
+bool ed_dnn_not_reference(const char *name)
 {
     return !strstr(name, "ref") && !strstr(name, "simple");
 }
 
-static bool direct_only(const char *name)
-{
-    return not_reference(name) && !strstr(name, "gemm");
-}
-
-static int any_desc(dnnl_memory_desc_t *md, int rank, const int64_t *dims)
+int ed_dnn_any_desc(dnnl_memory_desc_t *md, int rank, const int64_t *dims)
 {
     dnnl_dims_t d = { 0 };
     memcpy(d, dims, (size_t)rank * sizeof d[0]);
     return ed_dnn_status(dnnl_memory_desc_init_by_tag(md, rank, d, dnnl_f32, dnnl_format_tag_any),
                          "memory_desc");
-}
-
-/* A convolution's weights: [K, C/g, ...] or, grouped, [g, K/g, C/g, ...]; the same bytes. */
-static ed_shape grouped_weight(const ed_dnn_conv *c)
-{
-    if (c->group == 1)
-        return *c->weight;
-    ed_shape w = { .rank = c->weight->rank + 1, .dim = { c->group } };
-    memcpy(w.dim + 1, c->weight->dim, (size_t)c->weight->rank * sizeof w.dim[0]);
-    w.dim[1] /= c->group;
-    return w;
-}
-
-int ed_dnn_conv_new(ed_prim **out, ed_dnn *dnn, const ed_dnn_conv *c)
-{
-    dnnl_memory_desc_t x, y, w, plain, b = { 0 };
-    dnnl_dims_t stride = { 0 }, dilation = { 0 }, begin = { 0 }, end = { 0 };
-    ed_shape weight = grouped_weight(c);
-    int spatial = c->x.shape->rank - 2;
-    *out = NULL;
-    ED_TRY(ed_dnn_memory_desc(&x, &c->x));
-    ED_TRY(ed_dnn_memory_desc(&y, &c->y));
-    ED_TRY(any_desc(&w, weight.rank, weight.dim));
-    ED_TRY(ed_dnn_memory_desc(&plain, &(ed_dnn_tensor){ .shape = &weight }));
-    if (c->bias)
-        ED_TRY(any_desc(&b, 1, c->y.shape->dim + 1));
-    for (int i = 0; i < spatial; i++) {
-        stride[i] = c->stride[i];
-        dilation[i] = c->dilation[i] - 1; /* the library counts the gaps */
-        begin[i] = c->pad_begin[i];
-        end[i] = c->pad_end[i];
-    }
-    dnnl_convolution_desc_t desc;
-    dnnl_alg_kind_t alg = c->winograd ? dnnl_convolution_winograd : dnnl_convolution_direct;
-    if (dnnl_dilated_convolution_forward_desc_init(&desc, dnnl_forward_inference, alg, &x, &w,
-                                                   c->bias ? &b : NULL, &y, stride, dilation, begin,
-                                                   end) != dnnl_success)
-        return ED_OK;
-    dnnl_primitive_attr_t attr;
-    ED_TRY(make_attr(&attr, &c->posts, &y));
-    ED_TRY(ed_prim_new(out, dnn, &desc, attr, c->gemm ? not_reference : direct_only));
-    if (*out)
-        (*out)->plain_weights = plain;
-    return ED_OK;
 }
 
 int ed_dnn_matmul_new(ed_prim **out, ed_dnn *dnn, const ed_dnn_matmul *m)
@@ -135,7 +85,7 @@ int ed_dnn_matmul_new(ed_prim **out, ed_dnn *dnn, const ed_dnn_matmul *m)
     ED_TRY(ed_dnn_memory_desc(&plain, &m->w));
     w = plain;
     if (m->constant)
-        ED_TRY(any_desc(&w, rank, m->w.shape->dim));
+        ED_TRY(ed_dnn_any_desc(&w, rank, m->w.shape->dim));
     if (m->bias) {
         ed_shape row = { .rank = rank };
         for (int i = 0; i < rank; i++)
@@ -146,8 +96,8 @@ int ed_dnn_matmul_new(ed_prim **out, ed_dnn *dnn, const ed_dnn_matmul *m)
     if (dnnl_matmul_desc_init(&desc, &x, &w, m->bias ? &b : NULL, &y) != dnnl_success)
         return ED_OK;
     dnnl_primitive_attr_t attr;
-    ED_TRY(make_attr(&attr, &m->posts, &y));
-    ED_TRY(ed_prim_new(out, dnn, &desc, attr, not_reference));
+    ED_TRY(ed_dnn_attr(&attr, &m->posts, &y));
+    ED_TRY(ed_prim_new(out, dnn, &desc, NULL, attr, ed_dnn_not_reference));
     if (*out)
         (*out)->plain_weights = plain;
     return ED_OK;
@@ -177,8 +127,8 @@ int ed_dnn_pool_new(ed_prim **out, ed_dnn *dnn, const ed_dnn_pool *p)
                                           stride, kernel, dilation, begin, end) != dnnl_success)
         return ED_OK;
     dnnl_primitive_attr_t attr;
-    ED_TRY(make_attr(&attr, NULL, NULL));
-    return ed_prim_new(out, dnn, &desc, attr, not_reference);
+    ED_TRY(ed_dnn_attr(&attr, NULL, NULL));
+    return ed_prim_new(out, dnn, &desc, NULL, attr, ed_dnn_not_reference);
 }
 
 int ed_dnn_eltwise_new(ed_prim **out, ed_dnn *dnn, const ed_dnn_tensor *x, const ed_post *f)
@@ -191,8 +141,8 @@ int ed_dnn_eltwise_new(ed_prim **out, ed_dnn *dnn, const ed_dnn_tensor *x, const
                                        alpha_of(f), f->b) != dnnl_success)
         return ED_OK;
     dnnl_primitive_attr_t attr;
-    ED_TRY(make_attr(&attr, NULL, NULL));
-    return ed_prim_new(out, dnn, &desc, attr, not_reference);
+    ED_TRY(ed_dnn_attr(&attr, NULL, NULL));
+    return ed_prim_new(out, dnn, &desc, NULL, attr, ed_dnn_not_reference);
 }
 
 int ed_dnn_reorder_new(ed_prim **out, ed_dnn *dnn, const ed_dnn_tensor *from, ed_layout to)
@@ -202,7 +152,7 @@ int ed_dnn_reorder_new(ed_prim **out, ed_dnn *dnn, const ed_dnn_tensor *from, ed
     dnnl_primitive_attr_t attr;
     ED_TRY(ed_dnn_memory_desc(&x, from));
     ED_TRY(ed_dnn_memory_desc(&y, &(ed_dnn_tensor){ .shape = from->shape, .layout = to }));
-    ED_TRY(make_attr(&attr, NULL, NULL));
+    ED_TRY(ed_dnn_attr(&attr, NULL, NULL));
     dnnl_status_t status =
         dnnl_reorder_primitive_desc_create(&desc, &x, dnn->engine, &y, dnn->engine, attr);
     dnnl_primitive_attr_destroy(attr);

@@ -14,7 +14,7 @@
  */
 #include "base/parallel.h"
 #include "ops/fast.h"
-#include "ops/op.h"
+#include "ops/gradient.h"
 
 #include <float.h>
 #include <math.h>
@@ -211,6 +211,57 @@ static int infer_clip(ed_infer *ctx)
     return ED_OK;
 }
 
+/* ---- gradients (activation_grad.c) ---- */
+/* The sign of y tells that of x unless alpha turns it over. */
+static int leaky_relu_gradient(ed_grad *g)
+{
+    const ed_activation_params *p = g->params;
+    return p->alpha >= 0.0f ? ed_gradient_of_output(g) : ed_gradient_of_inputs(g);
+}
+
+/* Bound i gets the dy of those elements where the condition holds. */
+static int give_bound(ed_grad *g, uint32_t i, ed_id condition)
+{
+    ed_id zero, dy;
+    ED_TRY(ed_grad_f32(g, &zero, 0.0f));
+    ED_TRY(ed_grad_emit(g, &dy, "Where", (ed_id[]){ condition, ed_grad_dy(g), zero }, 3));
+    return ed_grad_give_broadcast(g, i, dy);
+}
+
+/* y is lo where x < lo and not lo > hi, hi where max(x, lo) > hi. */
+static int clip_gradient(ed_grad *g)
+{
+    const ed_id x = g->in[0], lo = g->n_in > 1 ? g->in[1] : ED_NONE;
+    const ed_id hi = g->n_in > 2 ? g->in[2] : ED_NONE;
+    ed_id raised = x, condition, swapped;
+    ED_TRY(ed_gradient_of_inputs(g));
+    if (ed_grad_wants(g, 1)) {
+        ED_TRY(ed_grad_binary(g, &condition, "Less", x, lo));
+        if (hi != ED_NONE) {
+            ED_TRY(ed_grad_binary(g, &swapped, "Greater", lo, hi));
+            ED_TRY(ed_grad_unary(g, &swapped, "Not", swapped));
+            ED_TRY(ed_grad_binary(g, &condition, "And", condition, swapped));
+        }
+        ED_TRY(give_bound(g, 1, condition));
+    }
+    if (ed_grad_wants(g, 2)) {
+        if (lo != ED_NONE)
+            ED_TRY(ed_grad_binary(g, &raised, "Max", x, lo));
+        ED_TRY(ed_grad_binary(g, &condition, "Greater", raised, hi));
+        ED_TRY(give_bound(g, 2, condition));
+    }
+    return ED_OK;
+}
+
+/* dy sigmoid(x) */
+static int softplus_gradient(ed_grad *g)
+{
+    ed_id s, dx;
+    ED_TRY(ed_grad_unary(g, &s, "Sigmoid", g->in[0]));
+    ED_TRY(ed_grad_binary(g, &dx, "Mul", ed_grad_dy(g), s));
+    return ed_grad_give(g, 0, dx);
+}
+
 /* ---- rows ---- */
 static const ed_attr_spec leaky_relu_attrs[] = {
     ED_ATTR_F32_OF("alpha", ed_activation_params, alpha, 0.01),
@@ -242,7 +293,8 @@ const ed_op ed_ops_activation[] = {
       .traits = ED_OP_ELEMENTWISE | ED_OP_ACTIVATION,
       .params_size = sizeof(ed_activation_params),
       .infer = infer_activation,
-      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(relu_forward) } },
+      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(relu_forward) },
+      .gradient = ed_gradient_of_output },
     { .type = "LeakyRelu",
       .opset = { 6, 0 },
       .arity = { 1, 1, 1 },
@@ -250,7 +302,8 @@ const ed_op ed_ops_activation[] = {
       .attrs = leaky_relu_attrs,
       .params_size = sizeof(ed_activation_params),
       .infer = infer_activation,
-      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(leaky_relu_forward) } },
+      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(leaky_relu_forward) },
+      .gradient = leaky_relu_gradient },
     { .type = "Clip",
       .opset = { 6, 10 },
       .arity = { 1, 1, 1 },
@@ -258,7 +311,8 @@ const ed_op ed_ops_activation[] = {
       .attrs = clip_attrs,
       .params_size = sizeof(ed_activation_params),
       .infer = infer_clip,
-      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(clip_forward) } },
+      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(clip_forward) },
+      .gradient = clip_gradient },
     { .type = "Clip",
       .opset = { 11, 0 },
       .arity = { 1, 3, 1 },
@@ -266,14 +320,16 @@ const ed_op ed_ops_activation[] = {
       .attrs = clip_attrs,
       .params_size = sizeof(ed_activation_params),
       .infer = infer_clip,
-      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(clip_forward) } },
+      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(clip_forward) },
+      .gradient = clip_gradient },
     { .type = "Sigmoid",
       .opset = { 6, 0 },
       .arity = { 1, 1, 1 },
       .traits = ED_OP_ELEMENTWISE | ED_OP_ACTIVATION,
       .params_size = sizeof(ed_activation_params),
       .infer = infer_activation,
-      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(sigmoid_forward) } },
+      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(sigmoid_forward) },
+      .gradient = ed_gradient_of_output },
     { .type = "HardSigmoid",
       .opset = { 6, 0 },
       .arity = { 1, 1, 1 },
@@ -281,28 +337,32 @@ const ed_op ed_ops_activation[] = {
       .attrs = hard_sigmoid_attrs,
       .params_size = sizeof(ed_activation_params),
       .infer = infer_activation,
-      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(hard_sigmoid_forward) } },
+      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(hard_sigmoid_forward) },
+      .gradient = ed_gradient_of_output },
     { .type = "HardSwish",
       .opset = { 14, 0 },
       .arity = { 1, 1, 1 },
       .traits = ED_OP_ELEMENTWISE | ED_OP_ACTIVATION,
       .params_size = sizeof(ed_activation_params),
       .infer = infer_activation,
-      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(hard_swish_forward) } },
+      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(hard_swish_forward) },
+      .gradient = ed_gradient_of_inputs },
     { .type = "Tanh",
       .opset = { 6, 0 },
       .arity = { 1, 1, 1 },
       .traits = ED_OP_ELEMENTWISE | ED_OP_ACTIVATION,
       .params_size = sizeof(ed_activation_params),
       .infer = infer_activation,
-      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(tanh_forward) } },
+      .forward = { ED_FAST_ROW(ed_onednn_eltwise), ED_REFERENCE(tanh_forward) },
+      .gradient = ed_gradient_of_output },
     { .type = "Mish",
       .opset = { 18, 0 },
       .arity = { 1, 1, 1 },
       .traits = ED_OP_ELEMENTWISE,
       .params_size = sizeof(ed_activation_params),
       .infer = infer_activation,
-      .forward = { ED_REFERENCE(mish_forward) } },
+      .forward = { ED_REFERENCE(mish_forward) },
+      .gradient = ed_gradient_of_inputs },
     { .type = "Elu",
       .opset = { 6, 0 },
       .arity = { 1, 1, 1 },
@@ -310,13 +370,15 @@ const ed_op ed_ops_activation[] = {
       .attrs = elu_attrs,
       .params_size = sizeof(ed_activation_params),
       .infer = infer_activation,
-      .forward = { ED_REFERENCE(elu_forward) } },
+      .forward = { ED_REFERENCE(elu_forward) },
+      .gradient = ed_gradient_of_inputs },
     { .type = "Softplus",
       .opset = { 1, 0 },
       .arity = { 1, 1, 1 },
       .traits = ED_OP_ELEMENTWISE | ED_OP_ACTIVATION,
       .params_size = sizeof(ed_activation_params),
       .infer = infer_activation,
-      .forward = { ED_REFERENCE(softplus_forward) } },
+      .forward = { ED_REFERENCE(softplus_forward) },
+      .gradient = softplus_gradient },
     { 0 },
 };

@@ -10,12 +10,12 @@
  * Both sum in float32, channel by channel, tap by tap. The innermost loop runs along the output's
  * width.
  */
+#include "ops/conv.h"
 #include "ops/fast.h"
-#include "ops/window.h"
 
 #include "base/parallel.h"
 
-static const ed_attr_spec conv_attrs[] = {
+const ed_attr_spec ed_conv_attrs[] = {
     ED_ATTR_ENUM_OF("auto_pad", ed_conv_params, auto_pad, ed_auto_pad_words),
     ED_ATTR_INTS_OF("dilations", ed_conv_params, dilations),
     ED_ATTR_INTS_OF("kernel_shape", ed_conv_params, kernel_shape),
@@ -253,45 +253,51 @@ static void conv_transpose_rows(void *ctx, int64_t begin, int64_t end, int threa
         conv_transpose_row(ctx, row);
 }
 
-static void set_operands(conv_job *j, const ed_call *c)
+static void set_operands(conv_job *j, const ed_call *c, int64_t group)
 {
-    const ed_conv_params *p = c->params;
-
     j->x = c->in[0]->data;
     j->w = c->in[1]->data;
     j->bias = c->n_in > 2 && c->in[2] ? c->in[2]->data : NULL;
     j->y = c->out[0]->data;
-    j->group = p->group;
-    j->c_per_group = c->in[0]->shape.dim[1] / p->group;
-    j->m_per_group = c->out[0]->shape.dim[1] / p->group;
+    j->group = group;
+    j->c_per_group = c->in[0]->shape.dim[1] / group;
+    j->m_per_group = c->out[0]->shape.dim[1] / group;
 }
 
 static int conv_forward(const ed_call *c)
 {
+    const ed_conv_params *p = c->params;
     const ed_shape *x = &c->in[0]->shape, *y = &c->out[0]->shape;
     ed_window window;
     conv_job job;
 
-    ED_TRY(ed_conv_window(&window, NULL, c->node, c->params, x, &c->in[1]->shape));
-    set_operands(&job, c);
+    ED_TRY(ed_conv_window(&window, NULL, c->node, p, x, &c->in[1]->shape));
+    set_operands(&job, c, p->group);
     ed_window_axes(job.axis, &window, x, y);
     if (c->out[0]->numel > 0)
         ed_parallel_for(c->out[0]->numel / job.axis[2].out, 1, conv_rows, &job);
     return ED_OK;
 }
 
-static int conv_transpose_forward(const ed_call *c)
+int ed_conv_spread(const ed_call *c, const ed_window *window, int64_t group)
 {
     const ed_shape *x = &c->in[0]->shape, *y = &c->out[0]->shape;
-    ed_window window;
     conv_job job;
 
-    ED_TRY(ed_conv_window(&window, NULL, c->node, c->params, x, &c->in[1]->shape));
-    set_operands(&job, c);
-    ed_window_axes(job.axis, &window, y, x); /* it is the convolution from y to x, run backwards */
+    set_operands(&job, c, group);
+    ed_window_axes(job.axis, window, y, x);
     if (c->out[0]->numel > 0)
         ed_parallel_for(c->out[0]->numel / job.axis[2].in, 1, conv_transpose_rows, &job);
     return ED_OK;
+}
+
+static int conv_transpose_forward(const ed_call *c)
+{
+    const ed_conv_params *p = c->params;
+    ed_window window;
+
+    ED_TRY(ed_conv_window(&window, NULL, c->node, p, &c->in[0]->shape, &c->in[1]->shape));
+    return ed_conv_spread(c, &window, p->group);
 }
 
 const ed_op ed_ops_conv[] = {
@@ -299,17 +305,19 @@ const ed_op ed_ops_conv[] = {
       .opset = { 1, 0 },
       .arity = { 2, 3, 1 },
       .traits = ED_OP_WEIGHTED,
-      .attrs = conv_attrs,
+      .attrs = ed_conv_attrs,
       .params_size = sizeof(ed_conv_params),
       .infer = conv_infer,
-      .forward = { ED_FAST_ROW(ed_onednn_conv), ED_REFERENCE(conv_forward) } },
+      .forward = { ED_FAST_ROW(ed_onednn_conv), ED_REFERENCE(conv_forward) },
+      .gradient = ed_conv_gradient },
     { .type = "ConvTranspose",
       .opset = { 1, 0 },
       .arity = { 2, 3, 1 },
       .traits = ED_OP_WEIGHTED,
-      .attrs = conv_attrs,
+      .attrs = ed_conv_attrs,
       .params_size = sizeof(ed_conv_params),
       .infer = conv_transpose_infer,
-      .forward = { ED_REFERENCE(conv_transpose_forward) } },
+      .forward = { ED_REFERENCE(conv_transpose_forward) },
+      .gradient = ed_conv_transpose_gradient },
     { 0 },
 };

@@ -90,13 +90,25 @@ void ed_grid_clear_padding(const ed_grid *grid, float *data)
 bool ed_plan_takes_conv(ed_kernel_plan *p)
 {
     const ed_node *node = p->nodes[0];
-    ed_id bias = ed_node_in(node, 2);
     int rank = p->types[node->in[0]].shape.rank;
     if (!ed_plan_is_f32(p, node->in[0]) || !ed_plan_is_f32(p, node->out[0]))
         ed_plan_refuse(p, "empty or not float32");
     else if (rank < 3 || rank > 5)
         ed_plan_refuse(p, "spatial dimensions");
-    else if (!p->constants[node->in[1]] || (bias != ED_NONE && !p->constants[bias]))
+    return !p->reason;
+}
+
+bool ed_plan_constant_weights(ed_kernel_plan *p)
+{
+    ed_id weight = p->nodes[0]->in[1], bias = ed_node_in(p->nodes[0], 2);
+    if (!p->constants[weight] || (bias != ED_NONE && !p->constants[bias]))
         ed_plan_refuse(p, "weights are not constant");
     return !p->reason;
+}
+
+int ed_plan_read(ed_kernel_plan *p, ed_id value, ed_layout layout)
+{
+    p->in[p->n_in] = value;
+    p->in_layout[p->n_in] = layout;
+    return (int)p->n_in++;
 }

@@ -200,6 +200,17 @@ int ed_grad_sum_to(ed_grad *g, ed_id *out, ed_id x, const ed_shape *shape)
     return ed_grad_reshape(g, out, *out, shape);
 }
 
+int ed_grad_sum_channels(ed_grad *g, ed_id *out, ed_id x)
+{
+    int64_t axes[ED_MAX_RANK], channels = ed_grad_shape(g, x)->dim[1];
+    size_t n = 0;
+    for (int i = 0; i < ed_grad_shape(g, x)->rank; i++)
+        if (i != 1)
+            axes[n++] = i;
+    ED_TRY(ed_grad_reduce_sum(g, out, x, axes, n));
+    return ed_grad_reshape(g, out, *out, &ED_SHAPE(channels));
+}
+
 /* ---- answering ---- */
 int ed_grad_give(ed_grad *g, uint32_t i, ed_id value)
 {
@@ -220,4 +231,28 @@ int ed_grad_give_broadcast(ed_grad *g, uint32_t i, ed_id value)
     const ed_shape shape = *ed_grad_shape(g, g->in[i]);
     ED_TRY(ed_grad_sum_to(g, &sum, value, &shape));
     return ed_grad_give(g, i, sum);
+}
+
+/* ---- rows of one node ---- */
+static int give_like(ed_grad *g, const ed_id *in, uint32_t n_in)
+{
+    char type[64];
+    ed_id dx;
+    snprintf(type, sizeof type, "ed::%sGrad", g->op->type);
+    ED_TRY(ed_grad_emit_like(g, &dx, type, in, n_in));
+    return ed_grad_give(g, 0, dx);
+}
+
+int ed_gradient_of_output(ed_grad *g)
+{
+    return give_like(g, (ed_id[]){ ed_grad_dy(g), g->out[0] }, 2);
+}
+
+int ed_gradient_of_inputs(ed_grad *g)
+{
+    ed_id in[ED_CALL_MAX] = { ed_grad_dy(g) };
+    uint32_t n = 1;
+    for (uint32_t i = 0; i < g->n_in && n < ED_LENGTH(in); i++)
+        in[n++] = g->in[i];
+    return ed_grad_wants(g, 0) ? give_like(g, in, n) : ED_OK;
 }

@@ -116,6 +116,24 @@ int ed_infer_same_as_input(ed_infer *ctx)
     return ED_OK;
 }
 
+int ed_infer_same_as_inputs(ed_infer *ctx, uint32_t a, uint32_t b)
+{
+    const ed_shape *x = &ctx->in[a].shape, *y = &ctx->in[b].shape;
+    ed_shape *both = &ctx->out[0].shape;
+    char text[2][128];
+    bool same = x->rank < 0 || y->rank < 0 || x->rank == y->rank;
+    ctx->out[0] = ctx->in[x->rank < 0 ? b : a];
+    for (int i = 0; same && x->rank >= 0 && y->rank >= 0 && i < x->rank; i++)
+        same = x->dim[i] == y->dim[i] || ed_dim_unify(&both->dim[i], x->dim[i], y->dim[i]);
+    if (same)
+        return ED_OK;
+    return ed_infer_fail(ctx, ED_ESHAPE,
+                         "inputs %u and %u have the shapes %s and %s; they must "
+                         "be of one shape",
+                         a, b, ed_shape_format(text[0], sizeof text[0], x),
+                         ed_shape_format(text[1], sizeof text[1], y));
+}
+
 /* One dimension of two broadcast shapes. An unknown one is 1 or equal to the other. */
 static bool broadcast_dim(int64_t *out, int64_t a, int64_t b)
 {

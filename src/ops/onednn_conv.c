@@ -13,10 +13,12 @@
 
 typedef struct conv_state {
     ed_prim *prim;
-    void *weights;
+    void *weights; /* packed; NULL: they change between runs, and lie in in[1] */
     bool borrowed; /* the weights belong to another executor's state */
+    ed_repack repack;
     const float *bias;
-    bool add; /* in[1] is the residual, read apart (else: in place, or none) */
+    int bias_at, add_at; /* places in call->in: a bias that changes, a residual that is read apart
+                            (else: in place, or none); -1 */
 } conv_state;
 
 typedef struct attempt {
@@ -48,7 +50,7 @@ static size_t list_attempts(attempt *list, const ed_kernel_plan *p, const ed_dnn
     if (c->group == 1 && c->x.shape->dim[1] < ed_layout_block(blocked) &&
         p->layouts[p->nodes[0]->in[0]] == ED_LAYOUT_PLAIN)
         in = ED_LAYOUT_PLAIN;
-    if (winograd_pays(c))
+    if (p->constants[p->nodes[0]->in[1]] && winograd_pays(c))
         list[n++] = (attempt){ blocked, blocked, true, false };
     list[n++] = (attempt){ in, blocked, false, false };
     list[n++] = (attempt){ ED_LAYOUT_CHANNELS_LAST, ED_LAYOUT_CHANNELS_LAST, false, false };
@@ -85,17 +87,19 @@ static int build(conv_state *s, ed_kernel_plan *p, ed_dnn_conv *c, const ed_fuse
 static void answer(ed_kernel_plan *p, conv_state *s, const ed_dnn_conv *c, const ed_fused *f,
                    bool sum)
 {
+    const ed_node *node = p->nodes[0];
+    ed_id bias = ed_node_in(node, 2);
     p->taken = f->taken;
-    p->in[p->n_in] = p->nodes[0]->in[0];
-    p->in_layout[p->n_in++] = c->x.layout;
-    if (f->residual != ED_NONE) {
-        p->inplace = sum ? (int)p->n_in : -1;
-        p->in[p->n_in] = f->residual;
-        p->in_layout[p->n_in++] = c->y.layout;
-        s->add = !sum;
+    ed_plan_read(p, node->in[0], c->x.layout);
+    if (!s->weights)
+        ed_plan_read(p, node->in[1], ED_LAYOUT_PLAIN);
+    s->bias_at = bias != ED_NONE && !s->bias ? ed_plan_read(p, bias, ED_LAYOUT_PLAIN) : -1;
+    s->add_at = f->residual != ED_NONE ? ed_plan_read(p, f->residual, c->y.layout) : -1;
+    if (sum) {
+        p->inplace = s->add_at;
+        s->add_at = -1;
     }
     p->out_layout = c->y.layout;
-    p->scratch = ed_prim_scratch(s->prim);
     p->kernel = ed_prim_name(s->prim);
     p->state = s;
 }
@@ -103,41 +107,52 @@ static void answer(ed_kernel_plan *p, conv_state *s, const ed_dnn_conv *c, const
 static int take_weights(ed_kernel_plan *p, conv_state *s)
 {
     const conv_state *other = p->shared;
+    const ed_tensor *weights = p->constants[p->nodes[0]->in[1]];
     ed_id bias = ed_node_in(p->nodes[0], 2);
-    s->bias = bias == ED_NONE ? NULL : p->constants[bias]->data;
-    s->borrowed = other && ed_prim_same_pack(s->prim, other->prim);
+    s->bias = bias == ED_NONE || !p->constants[bias] ? NULL : p->constants[bias]->data;
+    if (!weights)
+        return ed_repack_new(&s->repack, p, s->prim);
+    p->scratch = ed_prim_scratch(s->prim);
+    s->borrowed = other && other->weights && ed_prim_same_pack(s->prim, other->prim);
     if (s->borrowed) {
         s->weights = other->weights;
         return ED_OK;
     }
-    return ed_prim_pack(&s->weights, &p->weight_bytes, s->prim,
-                        p->constants[p->nodes[0]->in[1]]->data);
+    return ed_prim_pack(&s->weights, &p->weight_bytes, s->prim, weights->data);
+}
+
+int ed_dnn_conv_of(ed_dnn_conv *out, ed_window *window, const ed_kernel_plan *p,
+                   const ed_conv_params *params, const ed_shape *x, const ed_shape *weight,
+                   const ed_shape *y)
+{
+    ED_TRY(ed_conv_window(window, p->graph, p->nodes[0], params, x, weight));
+    *out = (ed_dnn_conv){ .x = { .shape = x },
+                          .y = { .shape = y },
+                          .weight = weight,
+                          .group = params->group,
+                          .stride = window->stride,
+                          .dilation = window->dilation,
+                          .pad_begin = window->pad_begin,
+                          .pad_end = window->pad_end };
+    return ED_OK;
 }
 
 int ed_onednn_conv_plan(ed_kernel_plan *p)
 {
     const ed_node *node = p->nodes[0];
     ed_window w;
+    ed_dnn_conv c;
     ed_fused fused;
     int rc = ED_OK;
     if (!ed_plan_takes_conv(p))
         return ED_OK;
-    const ed_conv_params *params = p->params[0];
-    const ed_shape *x = &p->types[node->in[0]].shape, *weight = &p->types[node->in[1]].shape;
-    ED_TRY(ed_conv_window(&w, p->graph, node, params, x, weight));
-    ed_fuse(&fused, p, false);
+    ED_TRY(ed_dnn_conv_of(&c, &w, p, p->params[0], &p->types[node->in[0]].shape,
+                          &p->types[node->in[1]].shape, &p->types[node->out[0]].shape));
+    ed_fuse(&fused, p, ED_ROW_NONE);
     conv_state *s = ed_calloc(1, sizeof *s);
     if (!s)
         return ED_ENOMEM;
-    ed_dnn_conv c = { .x = { .shape = x },
-                      .y = { .shape = &p->types[node->out[0]].shape },
-                      .weight = weight,
-                      .group = params->group,
-                      .stride = w.stride,
-                      .dilation = w.dilation,
-                      .pad_begin = w.pad_begin,
-                      .pad_end = w.pad_end,
-                      .bias = ed_node_in(node, 2) != ED_NONE };
+    c.bias = ed_node_in(node, 2) != ED_NONE;
     bool sum = sum_in_place(p, &fused);
     ED_GOTO(build(s, p, &c, &fused, sum));
     if (!s->prim && fused.taken > 1) { /* without what follows */
@@ -160,12 +175,17 @@ done:
 int ed_onednn_conv_run(const ed_call *call)
 {
     const conv_state *s = call->state;
+    const void *weights = s->weights;
+    if (!weights)
+        ED_TRY(ed_repack_in(&weights, &s->repack, call->in[1], call->scratch));
     const void *data[ED_ARG_COUNT] = { [ED_ARG_SRC] = call->in[0]->data,
-                                       [ED_ARG_WEIGHTS] = s->weights,
-                                       [ED_ARG_BIAS] = s->bias,
-                                       [ED_ARG_OTHER] = s->add ? call->in[1]->data : NULL,
+                                       [ED_ARG_WEIGHTS] = weights,
+                                       [ED_ARG_BIAS] =
+                                           s->bias_at >= 0 ? call->in[s->bias_at]->data : s->bias,
+                                       [ED_ARG_OTHER] =
+                                           s->add_at >= 0 ? call->in[s->add_at]->data : NULL,
                                        [ED_ARG_DST] = call->out[0]->data };
-    return ed_prim_run(s->prim, data, call->scratch);
+    return ed_prim_run(s->prim, data, ed_repack_scratch(&s->repack, call->scratch));
 }
 
 void ed_onednn_conv_free(void *state)
@@ -174,6 +194,7 @@ void ed_onednn_conv_free(void *state)
     if (!s)
         return;
     ed_prim_free(s->prim);
+    ed_prim_free(s->repack.packer);
     if (!s->borrowed)
         ed_free(s->weights);
     ed_free(s);

@@ -4,38 +4,9 @@
 #include <string.h>
 
 static const ed_op *const tables[] = {
-    ed_ops_activation,
-    ed_ops_elementwise,
-    ed_ops_conv,
-    ed_ops_gemm,
-    ed_ops_pool,
-    ed_ops_norm,
-    ed_ops_softmax,
-    ed_ops_reduce,
-    ed_ops_shape,
-    ed_ops_quant,
-    ed_ops_move,
-    ed_ops_pad,
-    ed_ops_shape_value,
-    ed_ops_axes,
-    ed_ops_slice,
-    ed_ops_split,
-    ed_ops_expand,
-    ed_ops_gather,
-    ed_ops_scatter,
-    ed_ops_space,
-    ed_ops_select,
-    ed_ops_resize,
-    ed_ops_einsum,
-    ed_ops_compare,
-    ed_ops_cast,
-    ed_ops_unary,
-    ed_ops_power,
-    ed_ops_layer_norm,
-    ed_ops_argreduce,
-    ed_ops_dropout,
-    ed_ops_quantize_linear,
-    ed_ops_loss,
+#define ED_OPS(family) ed_ops_##family,
+#include "ops/tables.def"
+#undef ED_OPS
 };
 
 const ed_op *ed_op_at(size_t i)

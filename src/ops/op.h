@@ -200,6 +200,8 @@ int ed_op_evaluate(const ed_graph *g, const ed_node *node, const ed_tensor *cons
 /* ---- shared by the families (infer.c) ---- */
 int ed_infer_same_as_input(ed_infer *ctx); /* out 0 is of in 0's type and shape */
 int ed_infer_broadcast(ed_infer *ctx);     /* numpy broadcasting of all inputs */
+/* out 0 is of the type of the inputs a and b, which must have one shape */
+int ed_infer_same_as_inputs(ed_infer *ctx, uint32_t a, uint32_t b);
 /* The same where the inputs before `first` are of other types and count for the shape alone. */
 int ed_infer_broadcast_from(ed_infer *ctx, uint32_t first);
 /* "Conv 'conv1': " + sentence; returns code. */
@@ -230,13 +232,9 @@ int ed_infer_unused_output(ed_infer *ctx, uint32_t i, ed_dtype dtype, const char
 ed_dtype ed_dtype_of_number(int64_t number);
 
 /* ---- tables, one a family ---- */
-extern const ed_op ed_ops_activation[], ed_ops_elementwise[], ed_ops_conv[], ed_ops_gemm[],
-    ed_ops_pool[], ed_ops_norm[], ed_ops_softmax[], ed_ops_reduce[], ed_ops_shape[], ed_ops_quant[],
-    ed_ops_move[], ed_ops_pad[], ed_ops_shape_value[], ed_ops_axes[], ed_ops_slice[],
-    ed_ops_split[], ed_ops_expand[], ed_ops_gather[], ed_ops_scatter[], ed_ops_space[],
-    ed_ops_select[], ed_ops_resize[], ed_ops_einsum[], ed_ops_compare[], ed_ops_cast[],
-    ed_ops_unary[], ed_ops_power[], ed_ops_layer_norm[], ed_ops_argreduce[], ed_ops_dropout[],
-    ed_ops_quantize_linear[], ed_ops_loss[];
+#define ED_OPS(family) extern const ed_op ed_ops_##family[];
+#include "ops/tables.def"
+#undef ED_OPS
 
 /* ---- parameter structs that fast rows and passes read ---- */
 enum { ED_PAD_NOTSET, ED_PAD_VALID, ED_PAD_SAME_UPPER, ED_PAD_SAME_LOWER };
@@ -246,6 +244,11 @@ typedef struct ed_conv_params { /* Conv, ConvTranspose */
     ed_ints dilations, kernel_shape, pads, strides, output_padding, output_shape;
     int64_t group;
 } ed_conv_params;
+
+typedef struct ed_conv_grad_params { /* ConvInputGrad, ConvWeightGrad */
+    ed_conv_params conv;             /* of the Conv; kernel_shape is there */
+    ed_ints input_shape;             /* [N, C, spatial...] */
+} ed_conv_grad_params;
 
 typedef struct ed_pool_params { /* MaxPool, AveragePool */
     int auto_pad;
@@ -319,8 +322,18 @@ typedef struct ed_fake_quant_params { /* FakeQuantize(x, scale, zero_point): dom
     int64_t is_unsigned;
 } ed_fake_quant_params;
 
-/* y = (saturate(rne(x / scale) + zero_point) - zero_point) * scale, any axis (-1: one scale). */
-void ed_fake_quantize(float *y, const float *x, int64_t outer, int64_t channels, int64_t inner,
-                      const float *scale, const int32_t *zero_point, int64_t qmin, int64_t qmax);
+/* A tensor as [outer, channels, inner] with a scale for each channel, and its levels. */
+typedef struct ed_fake_quant {
+    int64_t outer, channels, inner;
+    const float *scale;
+    const int32_t *zero_point; /* NULL: zeros */
+    int64_t qmin, qmax;
+} ed_fake_quant;
+/* y = (saturate(rne(x / scale) + zero_point) - zero_point) * scale; y may be x. */
+void ed_fake_quantize(float *y, const float *x, const ed_fake_quant *q);
+/* Its gradients (quant.c); dx may be dy, dscale is [channels]. */
+void ed_fake_quantize_grad(float *dx, const float *dy, const float *x, const ed_fake_quant *q);
+void ed_fake_quantize_scale_grad(float *dscale, const float *dy, const float *x,
+                                 const ed_fake_quant *q);
 
 #endif
