@@ -34,6 +34,7 @@
 #define ed_vector_softmax_name "vector"
 #define ed_vector_norm_name    "vector"
 #define ed_vector_grad_name    "vector"
+#define ed_softmax_grad_name   "vector"
 
 ED_DECLARE_ROW(ed_onednn_conv);    /* Conv [+ Add] [+ activation] */
 ED_DECLARE_ROW(ed_onednn_gemm);    /* Gemm, MatMul [+ Add of a bias] [+ Add] [+ activation] */
@@ -51,6 +52,7 @@ ED_DECLARE_ROW(ed_layout_norm);    /* BatchNormalization that was not folded */
 ED_DECLARE_ROW(ed_vector_unary);   /* Erf, Gelu, Exp, Sqrt, Pow of a constant exponent */
 ED_DECLARE_ROW(ed_vector_softmax); /* Softmax, LogSoftmax over the last axis */
 ED_DECLARE_ROW(ed_vector_norm);    /* LayerNormalization */
+ED_DECLARE_ROW(ed_softmax_grad);   /* SoftmaxGrad, LogSoftmaxGrad over the last axis */
 ED_DECLARE_ROW(ed_vector_grad);    /* ReluGrad, GeluGrad, ... in any layout */
 
 /* ---- for the rows' plan() (fast.c) ---- */
