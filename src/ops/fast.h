@@ -44,6 +44,9 @@
 #define ed_vector_norm_name "vector"
 #define ed_layout_pool_grad_name "layout"
 #define ed_vector_grad_name "vector"
+#define ed_vector_norm_name    "vector"
+#define ed_vector_grad_name    "vector"
+#define ed_softmax_grad_name   "vector"
 
 ED_DECLARE_ROW(ed_onednn_conv); /* Conv [+ Add] [+ activation] */
 ED_DECLARE_ROW(ed_onednn_conv_input_grad); /* ConvInputGrad */
@@ -72,6 +75,9 @@ ED_DECLARE_ROW(ed_vector_norm); /* LayerNormalization */
 ED_DECLARE_ROW(ed_layout_pool_grad); /* MaxPoolGrad, AveragePoolGrad */
 ED_DECLARE_ROW(ed_vector_grad); /* ReluGrad, GeluGrad, ... in any layout */
 /* clang-format on */
+ED_DECLARE_ROW(ed_vector_norm);    /* LayerNormalization */
+ED_DECLARE_ROW(ed_softmax_grad);   /* SoftmaxGrad, LogSoftmaxGrad over the last axis */
+ED_DECLARE_ROW(ed_vector_grad);    /* ReluGrad, GeluGrad, ... in any layout */
 
 /* ---- for the rows' plan() (fast.c) ---- */
 /* Refuse with a static text; returns ED_OK. */
