@@ -25,6 +25,7 @@
 #define ed_onednn_eltwise_name "onednn"
 #define ed_layout_mean_name    "layout"
 #define ed_layout_binary_name  "layout"
+#define ed_layout_chain_name   "chain"
 #define ed_layout_concat_name  "layout"
 #define ed_layout_quant_name   "layout"
 #define ed_layout_norm_name    "layout"
@@ -40,6 +41,7 @@ ED_DECLARE_ROW(ed_onednn_eltwise); /* activations */
 ED_DECLARE_ROW(ed_layout_mean);    /* GlobalAveragePool, ReduceMean over all spatial axes */
 ED_DECLARE_ROW(
     ed_layout_binary); /* Add, Sub, Mul, Div of equal shapes, [N or 1, C, 1, 1], scalars */
+ED_DECLARE_ROW(ed_layout_chain);   /* trees of at least two elementwise nodes (chain.h) */
 ED_DECLARE_ROW(ed_layout_concat);  /* Concat of channels */
 ED_DECLARE_ROW(ed_layout_quant);   /* FakeQuantize per tensor with zero_point 0 */
 ED_DECLARE_ROW(ed_layout_norm);    /* BatchNormalization that was not folded */

@@ -168,6 +168,7 @@ const ed_op ed_ops_quant[] = {
       .attrs = fake_quantize_attrs,
       .params_size = sizeof(ed_fake_quant_params),
       .infer = infer_fake_quantize,
-      .forward = { ED_FAST_ROW(ed_layout_quant), ED_REFERENCE(fake_quantize_forward) } },
+      .forward = { ED_FAST_ROW(ed_layout_chain), ED_FAST_ROW(ed_layout_quant),
+                   ED_REFERENCE(fake_quantize_forward) } },
     { 0 },
 };
