@@ -12,8 +12,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "backend/backend.h"
 #include "case.h"
+#include "device_choice.h"
 #include "ed/exec.h"
 
 #include <dirent.h>
@@ -316,30 +316,6 @@ static void test_fast(void **state)
         print_message("           %d runs on the host\n", on_host);
 }
 
-/* Limits of the normalized mean square error by precision. */
-static bool choose_device(void)
-{
-    static const struct {
-        const char *name;
-        double nmse;
-    } limits[] = { { "fp32", 1e-10 }, { "tf32", 1e-5 }, { "bf16", 1e-3 } };
-    const char *precision = getenv("ED_TEST_PRECISION");
-    exec_options.device = getenv("ED_TEST_DEVICE");
-    exec_options.precision = precision ? precision : "fp32";
-    rounds_storage = strcmp(exec_options.precision, "bf16") == 0;
-    rounds_products = exec_options.device && strcmp(exec_options.precision, "fp32") != 0;
-    if (!exec_options.device)
-        return true;
-    for (size_t i = 0; i < ED_LENGTH(limits); i++)
-        if (strcmp(limits[i].name, exec_options.precision) == 0)
-            fast_nmse = limits[i].nmse;
-    const ed_device *device;
-    if (ed_device_open(&device, exec_options.device, NULL) == ED_OK)
-        return true;
-    print_message("skipped: %s\n", ed_error_last());
-    return false;
-}
-
 /* ---- the program ---- */
 static int compare_names(const void *a, const void *b)
 {
@@ -389,8 +365,10 @@ int main(int argc, char **argv)
                 argc < 3 ? "usage: test_ops CASES_FOLDER EXPECTED_FILE [family]" : ed_error_last());
         return 2;
     }
-    if (!choose_device())
+    if (!choose_device(&exec_options, &fast_nmse))
         return 77;
+    rounds_storage = strcmp(exec_options.precision, "bf16") == 0;
+    rounds_products = exec_options.device && strcmp(exec_options.precision, "fp32") != 0;
     have_expected = expected_read(&expected, argv[2]) == ED_OK;
     for (size_t f = 0; f < n_families; f++) {
         size_t first = exec_options.device ? ED_LENGTH(checks) - 1 : 0;
