@@ -36,6 +36,7 @@ static const ed_op *const tables[] = {
     ed_ops_dropout,
     ed_ops_quantize_linear,
     ed_ops_activation_grad,
+    ed_ops_reduce_grad,
 };
 
 const ed_op *ed_op_at(size_t i)

@@ -238,7 +238,7 @@ extern const ed_op ed_ops_activation[], ed_ops_elementwise[], ed_ops_conv[], ed_
     ed_ops_split[], ed_ops_expand[], ed_ops_gather[], ed_ops_scatter[], ed_ops_space[],
     ed_ops_select[], ed_ops_resize[], ed_ops_einsum[], ed_ops_compare[], ed_ops_cast[],
     ed_ops_unary[], ed_ops_power[], ed_ops_layer_norm[], ed_ops_argreduce[], ed_ops_dropout[],
-    ed_ops_quantize_linear[], ed_ops_activation_grad[];
+    ed_ops_quantize_linear[], ed_ops_activation_grad[], ed_ops_reduce_grad[];
 
 /* ---- parameter structs that fast rows and passes read ---- */
 enum { ED_PAD_NOTSET, ED_PAD_VALID, ED_PAD_SAME_UPPER, ED_PAD_SAME_LOWER };
