@@ -64,7 +64,8 @@ typedef struct slopes {
     double value, half_value;  /* of the loss, for h and h / 2 */
     double unsettled, bend;    /* over the outputs, squared */
     double noise, total_noise; /* of rounding outputs that changed, all outputs; squared */
-    bool changed, finite;
+    bool changed, finite;      /* finite: the outputs that changed */
+    bool poisoned;             /* some output is NaN or infinite, and may stay so */
 } slopes;
 
 static void add_output(slopes *to, const double *y, double at, double c, double h)
@@ -79,6 +80,7 @@ static void add_output(slopes *to, const double *y, double at, double c, double 
         finite = finite && isfinite(y[k]);
     }
     to->total_noise += isfinite(unit) ? unit * unit : 0;
+    to->poisoned = to->poisoned || !isfinite(at);
     if (!changed)
         return;
     to->changed = true;
@@ -125,6 +127,8 @@ static outcome judge(const slopes *s, const surroundings *around, double h, doub
     outcome o = { NO_VERDICT, s->half_value, half, noise };
     if (!s->changed && half == 0)
         o.verdict = AGREES;
+    else if (!s->changed && s->poisoned && !isfinite(half))
+        o.verdict = NO_VERDICT;
     else if (s->finite && !(noise > 10 * unit) && !(sqrt(s->unsettled) > unit / 2 + noise) &&
              !(sqrt(s->bend) > unit + 4 * noise))
         o.verdict = error <= unit + noise ? AGREES : DIFFERS;
@@ -218,7 +222,8 @@ static bool check_elements(char *text, size_t size, difference_counts *counts, p
     return good;
 }
 
-/* Along the gradient, then at random. */
+/* Along the gradient, then at random; where a gradient is NaN, single elements tell whether it may
+ * be. */
 static bool check_directions(char *text, size_t size, difference_counts *counts, point *p,
                              uint32_t input, double *direction)
 {
@@ -232,8 +237,8 @@ static bool check_directions(char *text, size_t size, difference_counts *counts,
             return false;
         for (int64_t i = 0; i < p->x->numel; i++) {
             float along = k ? ((const float *)random->data)[i]
-                            : (float)fmax(-3, fmin(3, p->gradient[i] / p->rms));
-            bool moves = may_move(((const float *)p->x->data)[i]) && isfinite(along);
+                            : (float)fmax(-3, fmin(3, p->gradient[i] / fmax(p->rms, 1e-30)));
+            bool moves = may_move(((const float *)p->x->data)[i]) && isfinite(p->gradient[i]);
             direction[i] = moves ? along * element_step(p, i) : 0;
         }
         ed_tensor_free(random);
