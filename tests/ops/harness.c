@@ -7,6 +7,8 @@
 
 #include "harness.h"
 
+#include "device_choice.h"
+
 #include "backend/backend.h"
 
 #include <dirent.h>
@@ -93,25 +95,11 @@ int families_run(const family_test *list, size_t n_list)
 /* ---- the device ---- */
 bool harness_choose_device(void)
 {
-    static const struct {
-        const char *name;
-        double nmse;
-    } limits[] = { { "fp32", 1e-10 }, { "tf32", 1e-5 }, { "bf16", 1e-3 } };
-    const char *precision = getenv("ED_TEST_PRECISION");
-    harness.exec.device = getenv("ED_TEST_DEVICE");
-    harness.exec.precision = precision ? precision : "fp32";
+    if (!choose_device(&harness.exec, &harness.nmse))
+        return false;
     harness.rounds_storage = strcmp(harness.exec.precision, "bf16") == 0;
     harness.rounds_products = harness.exec.device && strcmp(harness.exec.precision, "fp32") != 0;
-    if (!harness.exec.device)
-        return true;
-    for (size_t i = 0; i < ED_LENGTH(limits); i++)
-        if (strcmp(limits[i].name, harness.exec.precision) == 0)
-            harness.nmse = limits[i].nmse;
-    const ed_device *device;
-    if (ed_device_open(&device, harness.exec.device, NULL) == ED_OK)
-        return true;
-    print_message("skipped: %s\n", ed_error_last());
-    return false;
+    return true;
 }
 
 /* ---- running ---- */
