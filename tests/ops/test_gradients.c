@@ -2,6 +2,7 @@
  * The gradients of all operators, over the case lines of the operator harness:
  *   differences  reference kernels of the gradient's nodes against central differences of the
  *                forward reference kernel (differences.c), or against a closed form
+ *   memory       a failed allocation while differentiating is told, and leaves nothing
  *   fast rows    the executor's kernels for the gradient's nodes against the reference ones, with
  *                inputs 1, 2, ... constant and not, images in the library's layout and not
  *   list         operators without a gradient are the ones that are known to have none
@@ -263,9 +264,113 @@ static void test_fast(void **state)
         print_message("           %zu runs on the host\n", on_host);
 }
 
+/* ---- memory ---- */
+/* Differentiate with the n-th allocation failing; 0: none does. */
+static int build_failing_at(long n, long *count, const op_case *c)
+{
+    gradient_case gc = { 0 };
+    ed_alloc_fail_at(n);
+    int rc = gradient_build(&gc, c, inputs_free, false);
+    *count = ed_alloc_count();
+    ed_alloc_fail_at(0);
+    gradient_free(&gc);
+    return rc;
+}
+
+static bool check_memory(char *text, size_t size, const op_case *c)
+{
+    enum { TRIALS = 50 };
+    const ed_op *op = gradient_row(c);
+    long count = 0, unused;
+    if (!op || !gradient_exists(op) || build_failing_at(0, &count, c) != ED_OK)
+        return true;
+    for (long n = 1; n <= count; n += 1 + count / TRIALS) {
+        int rc = build_failing_at(n, &unused, c);
+        snprintf(text, size, "allocation %ld of %ld failed, the code was %s", n, count,
+                 ed_error_name(rc));
+        if (rc != ED_ENOMEM)
+            return false;
+    }
+    return true;
+}
+
+static void test_memory(void **state)
+{
+    check_family(*state, false, check_memory);
+}
+
 /* ---- the list ---- */
 /* Operators whose rows have no gradient function. */
-static const char *const without[] = { NULL };
+static const char *const without[] = { "Abs",
+                                       "Acos",
+                                       "Acosh",
+                                       "Add",
+                                       "And",
+                                       "ArgMax",
+                                       "ArgMin",
+                                       "Asin",
+                                       "Asinh",
+                                       "Atan",
+                                       "Atanh",
+                                       "BatchNormalization",
+                                       "Cast",
+                                       "CastLike",
+                                       "Ceil",
+                                       "Cos",
+                                       "Cosh",
+                                       "CumSum",
+                                       "DequantizeLinear",
+                                       "Div",
+                                       "Dropout",
+                                       "Einsum",
+                                       "Equal",
+                                       "Erf",
+                                       "Exp",
+                                       "Floor",
+                                       "Gelu",
+                                       "Greater",
+                                       "GreaterOrEqual",
+                                       "GroupNormalization",
+                                       "InstanceNormalization",
+                                       "LayerNormalization",
+                                       "Less",
+                                       "LessOrEqual",
+                                       "Log",
+                                       "Max",
+                                       "Min",
+                                       "Mod",
+                                       "Mul",
+                                       "Neg",
+                                       "Not",
+                                       "OneHot",
+                                       "Or",
+                                       "PRelu",
+                                       "Pad",
+                                       "Pow",
+                                       "QuantizeLinear",
+                                       "Reciprocal",
+                                       "ReduceL1",
+                                       "ReduceL2",
+                                       "ReduceMax",
+                                       "ReduceMean",
+                                       "ReduceMin",
+                                       "ReduceProd",
+                                       "ReduceSum",
+                                       "ReduceSumSquare",
+                                       "Resize",
+                                       "Round",
+                                       "Sign",
+                                       "Sin",
+                                       "Sinh",
+                                       "Sqrt",
+                                       "Sub",
+                                       "Sum",
+                                       "Tan",
+                                       "TopK",
+                                       "Trilu",
+                                       "Upsample",
+                                       "Where",
+                                       "Xor" };
 
 /* The output's shape follows from what the inputs hold: they cannot be inputs of a graph. */
 static const char *const of_constants[] = { "Range" };
@@ -318,6 +423,7 @@ static void test_list(void **state)
 int main(int argc, char **argv)
 {
     static const family_test tests[] = { { "differences", test_differences, false },
+                                         { "memory of gradients", test_memory, false },
                                          { "fast gradients", test_fast, true } };
     static const struct CMUnitTest list[] = { cmocka_unit_test(test_list) };
     if (argc < 2 || families_read(argv[1], argc > 2 ? argv[2] : NULL) != ED_OK) {
