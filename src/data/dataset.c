@@ -5,7 +5,6 @@
 #include "base/mem.h"
 #include "base/strmap.h"
 #include "data/order.h"
-#include "data/shuffle.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -162,20 +161,6 @@ static int open_file(ed_dataset *d, const ed_graph *graph, const ed_dataset_opti
     return set_batch(d, graph, opts);
 }
 
-/* Samples of one pass: of an epoch, from where it began. */
-static int64_t samples_ahead(const ed_dataset *d)
-{
-    return d->order ? ed_dataset_batches(d) * d->batch - d->order->first : d->count;
-}
-
-/* Reading ahead, unless it does already. */
-static int start_thread(ed_dataset *d)
-{
-    return d->prefetch || samples_ahead(d) == 0
-               ? ED_OK
-               : ed_prefetch_new(&d->prefetch, samples_ahead(d), d->batch, ed_reader_fill, d);
-}
-
 int ed_dataset_open(ed_dataset **out, const char *path, const ed_graph *graph,
                     const ed_dataset_options *opts)
 {
@@ -201,7 +186,7 @@ int ed_dataset_open(ed_dataset **out, const char *path, const ed_graph *graph,
     ED_GOTO(open_file(d, graph, opts));
     ED_GOTO(ed_reader_new_buffers(d));
     d->hash = hash_file(d);
-    ED_GOTO(start_thread(d));
+    ED_GOTO(ed_reader_start(d));
 done:
     if (rc != ED_OK)
         ed_dataset_close(d);
@@ -259,7 +244,7 @@ int ed_dataset_next(ed_dataset *d, ed_batch *batch)
     int index;
     int64_t count;
     *batch = (ed_batch){ 0 };
-    ED_TRY(start_thread(d));
+    ED_TRY(ed_reader_start(d));
     if (!d->prefetch) /* an epoch that began at its end */
         return ED_OK;
     ED_TRY(ed_prefetch_next(d->prefetch, &index, &count));
@@ -274,7 +259,7 @@ int ed_dataset_next(ed_dataset *d, ed_batch *batch)
 
 int ed_dataset_rewind(ed_dataset *d)
 {
-    ED_TRY(start_thread(d));
+    ED_TRY(ed_reader_start(d));
     if (d->prefetch)
         ed_prefetch_rewind(d->prefetch);
     d->nonfinite = 0;

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "data/order.h"
+#include "data/shuffle.h"
 
 static const size_t max_batch_bytes = (size_t)1 << 36; /* beyond it a size is a mistake */
 
@@ -141,6 +142,19 @@ int ed_reader_fill(void *ctx, int index, int64_t first, int64_t count)
         ED_TRY(ed_tensor_view(&slot->tensors[i], s->convert.to, &shape, slot->data[i]));
     }
     return read_labels(d, first, count, slot->labels);
+}
+
+/* Samples of one pass: of an epoch, from where it began. */
+static int64_t samples_ahead(const ed_dataset *d)
+{
+    return d->order ? ed_dataset_batches(d) * d->batch - d->order->first : d->count;
+}
+
+int ed_reader_start(ed_dataset *d)
+{
+    return d->prefetch || samples_ahead(d) == 0
+               ? ED_OK
+               : ed_prefetch_new(&d->prefetch, samples_ahead(d), d->batch, ed_reader_fill, d);
 }
 
 void ed_reader_stop(ed_dataset *d)

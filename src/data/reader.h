@@ -48,6 +48,8 @@ int ed_reader_fill(void *ctx, int index, int64_t first, int64_t count);
 
 /* Copy rows as ed_h5_read_rows(), from any thread. */
 int ed_reader_rows(const ed_h5_dataset *data, int64_t first, int64_t count, hid_t type, void *to);
+/* Read ahead, unless it is done already or there is nothing to read. ED_ENOMEM. */
+int ed_reader_start(ed_dataset *d);
 /* End the thread; the next batch starts it anew. */
 void ed_reader_stop(ed_dataset *d);
 

@@ -45,7 +45,7 @@ int ed_dataset_epoch(ed_dataset *d, int64_t epoch, int64_t first_batch)
     ed_reader_stop(d);
     ed_order_begin(d->order, d, epoch, first_batch * d->batch);
     d->nonfinite = 0;
-    return ED_OK;
+    return ed_reader_start(d);
 }
 
 int64_t ed_dataset_batches(const ed_dataset *d)
