@@ -97,6 +97,7 @@ int ed_gradient_gather_elements(ed_grad *g);
 int ed_gradient_gather_nd(ed_grad *g);
 int ed_gradient_gemm(ed_grad *g);
 int ed_gradient_matmul(ed_grad *g);
+int ed_gradient_batch_norm(ed_grad *g);
 int ed_gradient_layer_norm(ed_grad *g);
 int ed_gradient_group_norm(ed_grad *g, int64_t groups, float epsilon);
 int ed_gradient_max_pool(ed_grad *g);
