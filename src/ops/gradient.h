@@ -92,6 +92,7 @@ int ed_gradient_of_output(ed_grad *g);
 int ed_gradient_of_inputs(ed_grad *g);
 /* Input 0 keeps its elements where they are: dy in its shape. */
 int ed_gradient_reshape(ed_grad *g);
+int ed_gradient_einsum(ed_grad *g);
 int ed_gradient_gather(ed_grad *g);
 int ed_gradient_gather_elements(ed_grad *g);
 int ed_gradient_gather_nd(ed_grad *g);
