@@ -103,6 +103,7 @@ int ed_gradient_gemm(ed_grad *g);
 int ed_gradient_matmul(ed_grad *g);
 int ed_gradient_batch_norm(ed_grad *g);
 int ed_gradient_layer_norm(ed_grad *g);
+int ed_gradient_resize(ed_grad *g);
 int ed_gradient_group_norm(ed_grad *g, int64_t groups, float epsilon);
 int ed_gradient_max_pool(ed_grad *g);
 int ed_gradient_average_pool(ed_grad *g);
