@@ -287,6 +287,10 @@ int ed_clip_integers(const ed_call *call);
 typedef struct ed_softmax_params {
     int64_t axis; /* as written: may be negative */
 } ed_softmax_params;
+typedef struct ed_softmax_grad_params {
+    ed_softmax_params of;
+    int64_t flatten;
+} ed_softmax_grad_params;
 /* Softmax as [outer, n, inner] over n: before opset 13 everything from the axis on is one row. */
 ED_PLUGIN void ed_softmax_dims(int64_t *outer, int64_t *n, int64_t *inner,
                                const ed_softmax_params *p, const ed_shape *x, bool flatten);
