@@ -13,6 +13,7 @@
 #include "harness.h"
 
 #include "ed/onnx.h"
+#include "exec/training.h"
 #include "ops/gradient.h"
 
 #include <math.h>
@@ -195,7 +196,7 @@ static int build(training *t, const model_run *run)
     snprintf(path, sizeof path, "%s/%s.onnx", folder, run->model);
     ED_TRY(ed_onnx_read(&t->graph, path));
     t->feeds[0] = golden(t, t->prefix, "x", "");
-    t->graph->values[t->graph->inputs[0]].shape = t->feeds[0]->shape;
+    ED_TRY(ed_training_bind(t->graph, &t->feeds[0]->shape));
     if (*t->prefix)
         ED_TRY(quantize(t));
     ED_TRY(free_parameters(t));
