@@ -11,6 +11,7 @@
 #include <string.h>
 
 static ed_exec_options options;
+static bool rounds_storage; /* to bfloat16 */
 /* Of functions that are approximated; of exact arithmetic. */
 static double tolerance = 2e-6, exact;
 
@@ -101,13 +102,14 @@ static void long_trees_are_cut(void **state)
                       i % 2 ? "Neg" : "Abs", i - 1);
     snprintf(text + n, sizeof text - (size_t)n, "output v19\n");
     compiled c = check_with_options(text, 3, exact, &options);
-    assert_int_equal(ed_exec_get_stats(c.exec).steps, 3);
+    ed_exec_stats stats = ed_exec_get_stats(c.exec);
+    assert_int_equal(stats.steps - stats.reorders, 3);
     release(&c);
     /* eight tensors: only six of them fit */
     check("graph t opset 17\ninput x: f32[N, 4]\nconst k: f32[8, 4] = random(1)\n"
           "a, b, c, d, e, f, g, h = Split(k) {axis=0, num_outputs=8}\n"
           "s = Sum(x, a, b, c)\nt = Sum(d, e, f, g, h)\nu = Add(s, t)\ny = Relu(u)\noutput y\n",
-          1, 1e-6, "[chain]");
+          1, tolerance, "[chain]");
     check("graph t opset 17\ninput x: f32[N, 4]\ninput z: f32[N, 4]\ns = Sum(x, z, x, z, x, z)\n"
           "t = Max(s, x, z)\ny = Min(t, z, s)\noutput y\n",
           1, exact, "Sum 's' + Max 't' + Min 'y'  [chain]");
@@ -156,6 +158,8 @@ static void every_operator_in_a_chain(void **state)
     char text[1024];
     (void)state;
     for (size_t i = 0; i < 2 * ED_LENGTH(nodes); i++) {
+        if (rounds_storage && strstr(nodes[i / 2], "FakeQuantize"))
+            continue; /* a rounded operand may give another level */
         snprintf(text, sizeof text,
                  "graph t opset 20\ninput x: f32[N, 3, 5, 5]\ninput z: f32[N, 3, 5, 5]\n"
                  "const lo: f32[] = {0.3}\nconst hi: f32[1] = {1.25}\nconst two: i64[] = {2}\n"
@@ -177,7 +181,7 @@ static void special_numbers_pass_as_in_the_reference(void **state)
     ed_exec_options reference = { .reference = true };
     char text[512];
     (void)state;
-    for (size_t i = 0; i < ED_LENGTH(nodes); i++) {
+    for (size_t i = 0; i < ED_LENGTH(nodes) && !rounds_storage; i++) {
         snprintf(text, sizeof text,
                  "graph t opset 20\ninput x: f32[%zu]\nconst q: f32[] = {0.5}\na = Neg(x)\n"
                  "b = %s\ny = Neg(b)\noutput y\n",
@@ -205,11 +209,12 @@ static void special_numbers_pass_as_in_the_reference(void **state)
 static void fake_quantize_in_a_chain_is_the_reference_bit_for_bit(void **state)
 {
     (void)state;
-    if (!exact)
-        check("graph t opset 17\ninput x: f32[N, 9999]\nconst q: f32[] = {0.013}\n"
-              "const h: f32[] = {0.003}\nr = Relu(x)\na = ed::FakeQuantize(r, q)\n"
-              "y = ed::FakeQuantize(a, h)\noutput y\n",
-              3, 0, "Relu 'r' + FakeQuantize 'a' + FakeQuantize 'y'  [chain]");
+    if (rounds_storage)
+        return;
+    check("graph t opset 17\ninput x: f32[N, 9999]\nconst q: f32[] = {0.013}\n"
+          "const h: f32[] = {0.003}\nr = Relu(x)\na = ed::FakeQuantize(r, q)\n"
+          "y = ed::FakeQuantize(a, h)\noutput y\n",
+          3, 0, "Relu 'r' + FakeQuantize 'a' + FakeQuantize 'y'  [chain]");
     /* the scale is computed */
     check("graph t opset 17\ninput x: f32[N, 64]\ninput q: f32[1]\na = Abs(q)\nb = Neg(x)\n"
           "y = ed::FakeQuantize(b, a)\noutput y\n",
@@ -334,7 +339,7 @@ static int append_node(char *text, size_t size, int i)
     if (i == 0)
         return snprintf(text, size, "v0 = Add(x, z)\n");
     if (kind < 3) {
-        const char *op = unary[pick(options.device && exact ? 5 : ED_LENGTH(unary))];
+        const char *op = unary[pick(rounds_storage ? 5 : ED_LENGTH(unary))];
         return snprintf(text, size, "v%d = %s(v%u%s)\n", i, op, pick((unsigned)i),
                         op[0] == 'e' ? ", half" : "");
     }
@@ -381,7 +386,8 @@ static bool choose_device(void)
     options.precision = precision ? precision : "fp32";
     if (!options.device)
         return true;
-    if (strcmp(options.precision, "bf16") == 0)
+    rounds_storage = strcmp(options.precision, "bf16") == 0;
+    if (rounds_storage)
         tolerance = exact = 0.03;
     if (strcmp(options.precision, "tf32") == 0)
         tolerance = 2e-3;
