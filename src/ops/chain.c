@@ -156,15 +156,10 @@ static bool broadcasts(const ed_shape *y, const ed_shape *x)
 static bool add_number(uint8_t *ref, builder *b, const ed_tensor *t)
 {
     ed_chain_program *program = &b->out->program;
-    float number = (float)ed_tensor_get_f64(t, 0);
-    int i = 0;
-    while (i < program->numbers && memcmp(&program->number[i], &number, sizeof number) != 0)
-        i++;
-    if (i == ED_CHAIN_MAX_NUMBERS)
+    if (program->numbers == ED_CHAIN_MAX_NUMBERS)
         return false;
-    program->number[i] = number;
-    program->numbers += i == program->numbers;
-    *ref = (uint8_t)(ED_CHAIN_NUMBER + i);
+    *ref = (uint8_t)(ED_CHAIN_NUMBER + program->numbers);
+    program->number[program->numbers++] = (float)ed_tensor_get_f64(t, 0);
     return true;
 }
 

@@ -5,6 +5,7 @@
 #include "exec_check.h"
 
 #include "backend/backend.h"
+#include "base/mem.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -309,6 +310,33 @@ static void the_rest_of_a_group_is_a_chain(void **state)
           2, fmax(tolerance, 2e-5), "g: Neg 'm' + Abs 'a' + Relu 'y'  [chain]");
 }
 
+static void every_failing_allocation_is_an_error(void **state)
+{
+    static const char text[] = "graph t opset 17\ninput x: f32[N, 3, 4, 4]\n"
+                               "const w: f32[19, 3, 1, 1] = random(1)\n"
+                               "const k: f32[19, 1, 1] = random(2)\np = Conv(x, w)\n"
+                               "a = Add(p, k)\ns = Sigmoid(a)\ny = Mul(a, s)\noutput y\n";
+    ed_shape shape = ED_SHAPE(2, 3, 4, 4);
+    ed_graph *g = NULL;
+    ed_exec *exec = NULL;
+    int rc = ED_ENOMEM;
+    (void)state;
+    if (options.device)
+        return; /* its library allocates by itself */
+    assert_int_equal(ed_graph_parse(&g, text), ED_OK);
+    for (long n = 1; rc == ED_ENOMEM && n < 1000; n++) {
+        ed_alloc_fail_at(n);
+        rc = ed_exec_new(&exec, g, &shape, &options);
+        ed_alloc_fail_at(0);
+        if (rc != ED_OK)
+            assert_null(exec);
+    }
+    assert_int_equal(rc, ED_OK);
+    assert_true(plan_says(exec, "[chain]"));
+    ed_exec_free(exec);
+    ed_graph_free(g);
+}
+
 /* ---- trees at random ---- */
 static uint32_t seed;
 
@@ -412,6 +440,7 @@ int main(void)
         cmocka_unit_test(sizes_at_the_edges),
         cmocka_unit_test(memory_with_two_names),
         cmocka_unit_test(the_rest_of_a_group_is_a_chain),
+        cmocka_unit_test(every_failing_allocation_is_an_error),
         cmocka_unit_test(random_trees),
     };
     if (!choose_device())
