@@ -6,6 +6,7 @@
  * call; a loop over calls runs through the others (numpy broadcasting of several dimensions).
  * Operands are read through a Transpose before them where that needs no loop.
  */
+#include "attention_rows.h"
 #include "gemm.h"
 #include "kernels.h"
 #include "ops/view.h"
@@ -379,6 +380,6 @@ static int gemm_run(const ed_call *call)
 
 const ed_cuda_op ed_cuda_gemm_ops[] = {
     { "Gemm", NULL, { ED_CUDA_ROW(gemm) } },
-    { "MatMul", NULL, { ED_CUDA_ROW(matmul) } },
+    { "MatMul", NULL, { ED_CUDA_ROW(ed_cuda_attention), ED_CUDA_ROW(matmul) } },
     { 0 },
 };

@@ -146,21 +146,35 @@ int ed_grad_scale(ed_grad *g, ed_id *out, ed_id x, float factor)
 int ed_grad_reshape(ed_grad *g, ed_id *out, ed_id x, const ed_shape *shape)
 {
     ed_id target;
+    ed_tensor *empty;
+    int64_t numel;
     *out = x;
     if (ed_shape_equal(ed_grad_shape(g, x), shape))
         return ED_OK;
+    ED_TRY(ed_shape_numel(&numel, shape));
+    if (numel == 0) { /* to Reshape, a 0 means the input's dimension */
+        ED_TRY(ed_tensor_new(&empty, ED_F32, shape));
+        return ed_graph_add_constant_take(g->graph, out, "empty", empty);
+    }
     ED_TRY(ed_grad_i64(g, &target, shape->dim, (size_t)shape->rank));
     return ed_grad_binary(g, out, "Reshape", x, target);
 }
 
+/* Expand is of opset 8; before it, a sum with zeros of that shape. */
 int ed_grad_expand(ed_grad *g, ed_id *out, ed_id x, const ed_shape *shape)
 {
     ed_id target;
+    ed_tensor *zeros;
     *out = x;
     if (ed_shape_equal(ed_grad_shape(g, x), shape))
         return ED_OK;
-    ED_TRY(ed_grad_i64(g, &target, shape->dim, (size_t)shape->rank));
-    return ed_grad_binary(g, out, "Expand", x, target);
+    if (ed_graph_opset(g->graph, "") >= 8) {
+        ED_TRY(ed_grad_i64(g, &target, shape->dim, (size_t)shape->rank));
+        return ed_grad_binary(g, out, "Expand", x, target);
+    }
+    ED_TRY(ed_tensor_new(&zeros, ED_F32, shape));
+    ED_TRY(ed_graph_add_constant_take(g->graph, &target, "zeros", zeros));
+    return ed_grad_binary(g, out, "Add", x, target);
 }
 
 int ed_grad_transpose(ed_grad *g, ed_id *out, ed_id x, const int64_t *perm)
@@ -185,6 +199,23 @@ int ed_grad_reduce_sum(ed_grad *g, ed_id *out, ed_id x, const int64_t *axes, siz
         return ed_grad_emit_node(g, out, 1, "ReduceSum", in, 1, attrs);
     ED_TRY(ed_grad_i64(g, &in[1], axes, n));
     return ed_grad_emit(g, out, "ReduceSum", in, 2);
+}
+
+int ed_grad_to_f32(ed_grad *g, ed_id *out, ed_id x)
+{
+    enum { FLOAT = 1 }; /* ONNX's number of the type */
+    const ed_attr attrs[] = { { .name = "to", .type = ED_ATTR_INT, .i = FLOAT }, { 0 } };
+    *out = x;
+    if (g->graph->values[x].dtype == ED_F32)
+        return ED_OK;
+    return ed_grad_emit_node(g, out, 1, "Cast", &x, 1, attrs);
+}
+
+int ed_grad_equal(ed_grad *g, ed_id *out, ed_id a, ed_id b)
+{
+    ed_id equal;
+    ED_TRY(ed_grad_binary(g, &equal, "Equal", a, b));
+    return ed_grad_to_f32(g, out, equal);
 }
 
 int ed_grad_sum_to(ed_grad *g, ed_id *out, ed_id x, const ed_shape *shape)

@@ -7,85 +7,51 @@
  * pair. Infinity saturates. NaN becomes the lowest level, as in ONNX Runtime on x86: it
  * must have a value, and the data reader refuses NaN long before. Inputs: x, scale (one number, or
  * one per element of `axis`), zero_point (int32, optional: 0).
+ *
+ * Its gradients, with r = rne(x / scale), lo = qmin - zero_point, hi = qmax - zero_point:
+ *
+ * FakeQuantizeGrad(dy, x, scale, zero_point)       dx = lo <= r <= hi ? dy : 0 (straight-through)
+ * FakeQuantizeScaleGrad(dy, x, scale, zero_point)  of the scale's shape, summed in double (LSQ;
+ *     Esser et al. 2019, without their factor): sum dy (r < lo ? lo : r > hi ? hi : r - x / scale)
+ *
+ * There too NaN is the lowest level.
  */
-#include "base/parallel.h"
 #include "ops/fast.h"
-#include "ops/op.h"
+#include "ops/gradient.h"
 
-enum { GRAIN = 8192 };
-
-/* In exact integers saturate(r + z) - z = clamp(r, qmin - z, qmax - z) = clamp(rne(x / scale), lo,
- * hi), and as lo and hi are integers, clamping may come before rounding. Then |v| < 2^22, and
- * adding 1.5 * 2^23 leaves no bits for the fraction: the sum is rounded half to even. It also turns
- * -0 to 0. */
-static inline float fake_quant(float x, float scale, float lo, float hi)
+/* ---- reference kernels: scale and zero_point follow input `x` ---- */
+static ed_fake_quant quant_of(const ed_call *c, uint32_t x)
 {
-    const float magic = 12582912.0f;
-    float v = x / scale;
-    v = v > lo ? v : lo; /* NaN: lo */
-    v = v < hi ? v : hi;
-    return ((v + magic) - magic) * scale;
-}
+    const ed_fake_quant_params *p = c->params;
+    const ed_tensor *zero_point = c->n_in > x + 2 ? c->in[x + 2] : NULL;
+    const ed_shape *shape = &c->in[x]->shape;
+    ed_fake_quant q = {
+        1, 1, 1, c->in[x + 1]->data, zero_point ? zero_point->data : NULL, p->qmin, p->qmax
+    };
 
-typedef struct quant_job {
-    float *y;
-    const float *x;
-    int64_t channels, inner, qmin, qmax;
-    const float *scale;
-    const int32_t *zero_point; /* NULL: zeros */
-} quant_job;
-
-static inline float bound(const quant_job *job, int64_t q, int64_t channel)
-{
-    return (float)(q - (job->zero_point ? job->zero_point[channel] : 0));
-}
-
-/* A range of elements with one scale. */
-static void quant_run(const quant_job *job, int64_t channel, int64_t begin, int64_t end)
-{
-    const float scale = job->scale[channel];
-    const float lo = bound(job, job->qmin, channel), hi = bound(job, job->qmax, channel);
-    const float *x = job->x;
-    float *y = job->y;
-    for (int64_t i = begin; i < end; i++)
-        y[i] = fake_quant(x[i], scale, lo, hi);
-}
-
-static void quant_range(void *ctx, int64_t begin, int64_t end, int thread)
-{
-    (void)thread;
-    quant_run(ctx, 0, begin, end);
-}
-
-/* Units of `inner` elements with one scale each. */
-static void quant_channels(void *ctx, int64_t begin, int64_t end, int thread)
-{
-    const quant_job *job = ctx;
-    (void)thread;
-    for (int64_t i = begin; i < end; i++)
-        quant_run(job, i % job->channels, i * job->inner, (i + 1) * job->inner);
-}
-
-void ed_fake_quantize(float *y, const float *x, int64_t outer, int64_t channels, int64_t inner,
-                      const float *scale, const int32_t *zero_point, int64_t qmin, int64_t qmax)
-{
-    quant_job job = { y, x, channels, inner, qmin, qmax, scale, zero_point };
-    if (channels == 1)
-        ed_parallel_for(outer * inner, GRAIN, quant_range, &job);
-    else if (inner > 0)
-        ed_parallel_for(outer * channels, GRAIN / inner, quant_channels, &job);
+    for (int i = 0; i < shape->rank; i++)
+        *(i == p->axis ? &q.channels : i < p->axis ? &q.outer : &q.inner) *= shape->dim[i];
+    return q;
 }
 
 static int fake_quantize_forward(const ed_call *c)
 {
-    const ed_fake_quant_params *p = c->params;
-    const ed_tensor *x = c->in[0], *zero_point = c->n_in > 2 ? c->in[2] : NULL;
-    int64_t outer = 1, channels = 1, inner = 1;
+    ed_fake_quant q = quant_of(c, 0);
+    ed_fake_quantize(c->out[0]->data, c->in[0]->data, &q);
+    return ED_OK;
+}
 
-    for (int i = 0; i < x->shape.rank; i++)
-        *(i == p->axis ? &channels : i < p->axis ? &outer : &inner) *= x->shape.dim[i];
-    ed_fake_quantize(c->out[0]->data, x->data, outer, channels, inner, c->in[1]->data,
-                     zero_point ? zero_point->data : NULL, p->qmin, p->qmax);
+static int grad_forward(const ed_call *c)
+{
+    ed_fake_quant q = quant_of(c, 1);
+    ed_fake_quantize_grad(c->out[0]->data, c->in[0]->data, c->in[1]->data, &q);
+    return ED_OK;
+}
+
+static int scale_grad_forward(const ed_call *c)
+{
+    ed_fake_quant q = quant_of(c, 1);
+    ed_fake_quantize_scale_grad(c->out[0]->data, c->in[0]->data, c->in[1]->data, &q);
     return ED_OK;
 }
 
@@ -151,6 +117,43 @@ static int infer_fake_quantize(ed_infer *ctx)
     return ed_infer_same_as_input(ctx);
 }
 
+/* The inputs after dy are those of FakeQuantize. */
+static int infer_grad(ed_infer *ctx)
+{
+    ed_infer forward = *ctx;
+    forward.in++;
+    forward.constant++;
+    forward.n_in--;
+    for (uint32_t i = 0; i < 3; i++)
+        ED_TRY(ed_infer_dtypes(ctx, i, 1u << ED_F32));
+    ED_TRY(ed_infer_dtypes(ctx, 3, 1u << ED_I32));
+    ED_TRY(infer_fake_quantize(&forward));
+    return ed_infer_same_as_inputs(ctx, 0, 1);
+}
+
+static int infer_scale_grad(ed_infer *ctx)
+{
+    ED_TRY(infer_grad(ctx));
+    ctx->out[0] = ctx->in[2];
+    return ED_OK;
+}
+
+/* ---- rows ---- */
+static int fake_quantize_gradient(ed_grad *g)
+{
+    const ed_id in[4] = { ed_grad_dy(g), g->in[0], g->in[1], g->n_in > 2 ? g->in[2] : ED_NONE };
+    ed_id gradient;
+    if (ed_grad_wants(g, 0)) {
+        ED_TRY(ed_grad_emit_like(g, &gradient, "ed::FakeQuantizeGrad", in, g->n_in + 1));
+        ED_TRY(ed_grad_give(g, 0, gradient));
+    }
+    if (ed_grad_wants(g, 1)) {
+        ED_TRY(ed_grad_emit_like(g, &gradient, "ed::FakeQuantizeScaleGrad", in, g->n_in + 1));
+        ED_TRY(ed_grad_give(g, 1, gradient));
+    }
+    return ED_OK;
+}
+
 static const ed_attr_spec fake_quantize_attrs[] = {
     ED_ATTR_I64_OF("axis", ed_fake_quant_params, axis, -1),
     ED_ATTR_I64_OF("qmin", ed_fake_quant_params, qmin, -128),
@@ -168,6 +171,23 @@ const ed_op ed_ops_quant[] = {
       .attrs = fake_quantize_attrs,
       .params_size = sizeof(ed_fake_quant_params),
       .infer = infer_fake_quantize,
-      .forward = { ED_FAST_ROW(ed_layout_quant), ED_REFERENCE(fake_quantize_forward) } },
+      .forward = { ED_FAST_ROW(ed_layout_chain), ED_FAST_ROW(ed_layout_quant),
+                   ED_REFERENCE(fake_quantize_forward) },
+      .gradient = fake_quantize_gradient },
+    { .type = "FakeQuantizeGrad",
+      .domain = "ed",
+      .arity = { 3, 4, 1 },
+      .traits = ED_OP_ELEMENTWISE,
+      .attrs = fake_quantize_attrs,
+      .params_size = sizeof(ed_fake_quant_params),
+      .infer = infer_grad,
+      .forward = { ED_FAST_ROW(ed_quant_grad), ED_REFERENCE(grad_forward) } },
+    { .type = "FakeQuantizeScaleGrad",
+      .domain = "ed",
+      .arity = { 3, 4, 1 },
+      .attrs = fake_quantize_attrs,
+      .params_size = sizeof(ed_fake_quant_params),
+      .infer = infer_scale_grad,
+      .forward = { ED_FAST_ROW(ed_scale_grad), ED_REFERENCE(scale_grad_forward) } },
     { 0 },
 };

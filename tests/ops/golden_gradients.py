@@ -87,3 +87,64 @@ def erf_grad(x, attrs, opset):
 @op("ed::AbsGrad")
 def abs_grad(x, attrs, opset):
     return x[0] * np.where(x[1] > 0, 1, np.where(x[1] < 0, -1, 0))
+
+
+# ---- FakeQuantize ----
+def quantized(x, attrs):
+    """x / scale, the same rounded, and the range, in float64 from the float32 quotient; NaN is below."""
+    axis, low, high = attrs.get("axis", -1), attrs.get("qmin", -128), attrs.get("qmax", 127)
+    shape = [-1 if i == axis else 1 for i in range(x[0].ndim)] if axis >= 0 else []
+    zero_point = wide(x[2]).reshape(shape) if len(x) > 2 and x[2] is not None else 0.0
+    ratio = wide(x[0] / x[1].reshape(shape))
+    ratio = np.where(np.isnan(ratio), -np.inf, ratio)
+    return ratio, np.rint(ratio), low - zero_point, high - zero_point
+
+
+@op("ed::FakeQuantizeGrad")
+def fake_quantize_grad(x, attrs, opset):
+    _, r, low, high = quantized(x[1:], attrs)
+    return np.where((r >= low) & (r <= high), x[0], np.float32(0))
+
+
+@op("ed::FakeQuantizeScaleGrad")
+def fake_quantize_scale_grad(x, attrs, opset):
+    ratio, r, low, high = quantized(x[1:], attrs)
+    terms = x[0] * np.where(r < low, low, np.where(r > high, high, r - ratio))
+    axis = attrs.get("axis", -1)
+    return terms.sum(tuple(i for i in range(terms.ndim) if i != axis)).reshape(x[2].shape)
+
+
+# ---- Softmax ----
+def rows(t, attrs):
+    """The tensor and the axes that the sum goes over."""
+    axis = attrs.get("axis", -1) % t.ndim
+    return wide(t), tuple(range(axis, t.ndim)) if attrs.get("flatten") else axis
+
+
+@op("ed::SoftmaxGrad")
+def softmax_grad(x, attrs, opset):
+    (dy, axes), y = rows(x[0], attrs), wide(x[1])
+    return y * (dy - (dy * y).sum(axes, keepdims=True))
+
+
+@op("ed::LogSoftmaxGrad")
+def log_softmax_grad(x, attrs, opset):
+    (dy, axes), y = rows(x[0], attrs), wide(x[1])
+    return dy - np.exp(y) * dy.sum(axes, keepdims=True)
+
+
+# ---- reductions ----
+@op("ed::ReduceProdGrad")
+def reduce_prod_grad(x, attrs, opset):
+    """The product of the other elements, each by itself."""
+    axes = attrs.get("axes") or range(x[1].ndim)
+    axes = sorted(a % x[1].ndim for a in axes)
+    kept = [i for i in range(x[1].ndim) if i not in axes]
+    order = kept + axes
+    moved = wide(x[1]).transpose(order)
+    sizes = moved.shape[len(kept) :]
+    flat = moved.reshape(moved.shape[: len(kept)] + (int(np.prod(sizes)),))
+    n = flat.shape[-1]
+    others = [np.delete(flat, k, axis=-1).prod(-1) for k in range(n)]
+    others = np.stack(others, -1) if n else np.zeros(flat.shape)
+    return x[0] * others.reshape(moved.shape).transpose(np.argsort(order))
