@@ -204,20 +204,3 @@ int ed_params_find(ed_param **out, size_t *count, const ed_graph *graph, const e
     *count = n;
     return ED_OK;
 }
-
-int ed_params_separate_scales(ed_graph *graph)
-{
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        const ed_node *node = &graph->nodes[i];
-        const ed_tensor *scale = ed_node_constant(graph, node, 1);
-        if (node->dead || !ed_is_quantizer(node) || !ed_node_constant(graph, node, 0) || !scale ||
-            ed_value_uses(&graph->values[node->in[1]]) == 1)
-            continue;
-        ed_tensor *copy;
-        ed_id own;
-        ED_TRY(ed_tensor_clone(&copy, scale));
-        ED_TRY(ed_graph_add_constant_take(graph, &own, graph->values[node->in[1]].name, copy));
-        ED_TRY(ed_node_set_input(graph, (ed_id)i, 1, own));
-    }
-    return ED_OK;
-}

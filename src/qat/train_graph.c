@@ -225,7 +225,7 @@ static int build(ed_train_graph *t, ed_graph *quantized, const ed_train_spec *sp
 {
     size_t n_model = quantized->n_inputs;
     ed_id loss;
-    ED_TRY(ed_params_separate_scales(quantized));
+    ED_TRY(ed_quantizers_separate(quantized));
     ED_TRY(ed_graph_clone(&t->graph, quantized));
     ED_TRY(keep_logits(t->graph));
     ED_TRY(ed_params_find(&t->params, &t->n_params, t->graph, spec->opts));
