@@ -4,7 +4,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/strmap.h"
-#include "data/reader.h"
+#include "data/order.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -110,6 +110,7 @@ static int set_batch(ed_dataset *d, const ed_graph *graph, const ed_dataset_opti
 {
     int64_t fixed = 0;
     d->count = opts->limit && opts->limit < d->samples ? opts->limit : d->samples;
+    d->asked_batch = opts->batch;
     d->batch = opts->batch ? opts->batch : DEFAULT_BATCH;
     ED_TRY(fixed_batch(&fixed, graph));
     if (fixed) {
@@ -122,7 +123,7 @@ static int set_batch(ed_dataset *d, const ed_graph *graph, const ed_dataset_opti
                    "to %lld, or export the model with a dynamic batch",
                    d->path, (long long)d->count, (long long)fixed,
                    (long long)(d->count / fixed * fixed));
-        d->batch = fixed;
+        d->batch = d->asked_batch = fixed;
     }
     if (d->batch > d->count)
         d->batch = d->count;
@@ -160,13 +161,6 @@ static int open_file(ed_dataset *d, const ed_graph *graph, const ed_dataset_opti
     return set_batch(d, graph, opts);
 }
 
-/* Reading ahead, unless it does already. */
-static int start_thread(ed_dataset *d)
-{
-    return d->prefetch ? ED_OK
-                       : ed_prefetch_new(&d->prefetch, d->count, d->batch, ed_reader_fill, d);
-}
-
 int ed_dataset_open(ed_dataset **out, const char *path, const ed_graph *graph,
                     const ed_dataset_options *opts)
 {
@@ -192,7 +186,7 @@ int ed_dataset_open(ed_dataset **out, const char *path, const ed_graph *graph,
     ED_GOTO(open_file(d, graph, opts));
     ED_GOTO(ed_reader_new_buffers(d));
     d->hash = hash_file(d);
-    ED_GOTO(start_thread(d));
+    ED_GOTO(ed_reader_start(d));
 done:
     if (rc != ED_OK)
         ed_dataset_close(d);
@@ -205,8 +199,8 @@ void ed_dataset_close(ed_dataset *d)
 {
     if (!d)
         return;
-    ed_prefetch_free(d->prefetch); /* first: the thread uses all of the rest */
-    d->prefetch = NULL;
+    ed_reader_stop(d); /* first: the thread uses all of the rest */
+    ed_order_free(d->order, d);
     ed_h5_enter();
     for (size_t i = 0; i < d->n_sources; i++)
         ed_source_close(&d->sources[i]);
@@ -250,7 +244,9 @@ int ed_dataset_next(ed_dataset *d, ed_batch *batch)
     int index;
     int64_t count;
     *batch = (ed_batch){ 0 };
-    ED_TRY(start_thread(d));
+    ED_TRY(ed_reader_start(d));
+    if (!d->prefetch) /* an epoch that began at its end */
+        return ED_OK;
     ED_TRY(ed_prefetch_next(d->prefetch, &index, &count));
     if (count == 0)
         return ED_OK;
@@ -263,8 +259,9 @@ int ed_dataset_next(ed_dataset *d, ed_batch *batch)
 
 int ed_dataset_rewind(ed_dataset *d)
 {
-    ED_TRY(start_thread(d));
-    ed_prefetch_rewind(d->prefetch);
+    ED_TRY(ed_reader_start(d));
+    if (d->prefetch)
+        ed_prefetch_rewind(d->prefetch);
     d->nonfinite = 0;
     return ED_OK;
 }

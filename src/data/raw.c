@@ -45,16 +45,9 @@ static int allocate(ed_dataset *d)
     return ED_OK;
 }
 
-/* What the thread read ahead is of the other kind: it begins anew at the next call. */
-static void stop_thread(ed_dataset *d)
-{
-    ed_prefetch_free(d->prefetch);
-    d->prefetch = NULL;
-}
-
 int ed_dataset_raw_begin(ed_dataset *d, const ed_raw_memory *memory)
 {
-    stop_thread(d);
+    ed_reader_stop(d); /* what the thread read ahead is of the other kind */
     d->raw_memory = *memory;
     int rc = allocate(d);
     if (rc != ED_OK)
@@ -66,7 +59,7 @@ void ed_dataset_raw_end(ed_dataset *d)
 {
     if (!d->is_raw)
         return;
-    stop_thread(d);
+    ed_reader_stop(d);
     release(d);
 }
 

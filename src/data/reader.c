@@ -6,6 +6,8 @@
 #include "data/reader.h"
 
 #include "base/mem.h"
+#include "data/order.h"
+#include "data/shuffle.h"
 
 static const size_t max_batch_bytes = (size_t)1 << 36; /* beyond it a size is a mistake */
 
@@ -80,7 +82,7 @@ void ed_reader_free_buffers(ed_dataset *d)
 
 /* ---- reading, on the thread ---- */
 
-static int read_rows(const ed_h5_dataset *data, int64_t first, int64_t count, hid_t type, void *to)
+int ed_reader_rows(const ed_h5_dataset *data, int64_t first, int64_t count, hid_t type, void *to)
 {
     ed_h5_enter();
     int rc = ed_h5_read_rows(data, first, count, type, to);
@@ -88,18 +90,34 @@ static int read_rows(const ed_h5_dataset *data, int64_t first, int64_t count, hi
     return rc;
 }
 
+static int read_input(const ed_dataset *d, size_t i, int64_t first, int64_t count, void *to)
+{
+    return d->order ? ed_order_read(d->order, d, i, first, count, to)
+                    : ed_reader_rows(&d->sources[i].data, first, count, 0, to);
+}
+
+static int read_labels(const ed_dataset *d, int64_t first, int64_t count, int64_t *to)
+{
+    if (!d->has_labels)
+        return ED_OK;
+    if (!d->order)
+        return ed_reader_rows(&d->labels, first, count, H5T_NATIVE_INT64, to);
+    ed_order_labels(d->order, d, first, count, to);
+    return ED_OK;
+}
+
 static int judge(const ed_dataset *d, const ed_source *s, const ed_convert_bad *bad, int64_t first)
 {
+    int64_t at = first + bad->first_sample;
+    long long sample = d->order && bad->count ? ed_order_sample(d->order, d, at) : at;
     ED_FAIL_IF(bad->count && s->convert.to != ED_F32, ED_EFORMAT,
                "%s: dataset '%s' has %lld values in the batch of sample %lld that the model's "
                "input of type %s cannot hold",
-               d->path, s->data.name, (long long)bad->count, (long long)(first + bad->first_sample),
-               ed_dtype_name(s->convert.to));
+               d->path, s->data.name, (long long)bad->count, sample, ed_dtype_name(s->convert.to));
     ED_FAIL_IF(bad->count && !d->allow_nonfinite, ED_ENONFINITE,
                "%s: dataset '%s' gives NaN or infinity, first in sample %lld, %lld values in its "
                "batch; repair the data, or go on with --allow-nonfinite",
-               d->path, s->data.name, (long long)(first + bad->first_sample),
-               (long long)bad->count);
+               d->path, s->data.name, sample, (long long)bad->count);
     return ED_OK;
 }
 
@@ -113,17 +131,34 @@ int ed_reader_fill(void *ctx, int index, int64_t first, int64_t count)
         ed_shape shape = s->shape;
         shape.dim[0] = count;
         if (d->is_raw) {
-            ED_TRY(read_rows(&s->data, first, count, 0, d->raw_slots[index][i]));
+            ED_TRY(read_input(d, i, first, count, d->raw_slots[index][i]));
             ED_TRY(ed_tensor_view(&slot->tensors[i], s->convert.to, &shape, NULL));
             continue;
         }
-        ED_TRY(read_rows(&s->data, first, count, 0, d->raw));
+        ED_TRY(read_input(d, i, first, count, d->raw));
         ed_convert_bad bad = ed_convert_run(&s->convert, slot->data[i], d->raw, count);
         ED_TRY(judge(d, s, &bad, first));
         slot->nonfinite += bad.count;
         ED_TRY(ed_tensor_view(&slot->tensors[i], s->convert.to, &shape, slot->data[i]));
     }
-    if (d->has_labels)
-        ED_TRY(read_rows(&d->labels, first, count, H5T_NATIVE_INT64, slot->labels));
-    return ED_OK;
+    return read_labels(d, first, count, slot->labels);
+}
+
+/* Samples of one pass: of an epoch, from where it began. */
+static int64_t samples_ahead(const ed_dataset *d)
+{
+    return d->order ? ed_dataset_batches(d) * d->batch - d->order->first : d->count;
+}
+
+int ed_reader_start(ed_dataset *d)
+{
+    return d->prefetch || samples_ahead(d) == 0
+               ? ED_OK
+               : ed_prefetch_new(&d->prefetch, samples_ahead(d), d->batch, ed_reader_fill, d);
+}
+
+void ed_reader_stop(ed_dataset *d)
+{
+    ed_prefetch_free(d->prefetch);
+    d->prefetch = NULL;
 }

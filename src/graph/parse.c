@@ -2,6 +2,7 @@
 #include "graph/graph.h"
 #include "graph/lexer.h"
 
+#include "base/random.h"
 #include "tensor/dtype.h"
 
 #include <ctype.h>
@@ -55,16 +56,12 @@ static int parse_type(parser *p, ed_dtype *dtype, ed_shape *shape)
     return ED_OK;
 }
 
-/* Standard normal numbers from a seed: splitmix64 and Box-Muller. */
-static double random_normal(uint64_t *state)
+/* Standard normal numbers: Box-Muller. */
+static double random_normal(ed_random *random)
 {
     double u[2];
-    for (int k = 0; k < 2; k++) {
-        uint64_t z = *state += 0x9E3779B97F4A7C15U;
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
-        u[k] = ((double)((z ^ (z >> 31)) >> 11) + 0.5) * 0x1p-53;
-    }
+    for (int k = 0; k < 2; k++)
+        u[k] = ((double)(ed_random_next(random) >> 11) + 0.5) * 0x1p-53;
     return sqrt(-2.0 * log(u[0])) * cos(6.283185307179586 * u[1]);
 }
 
@@ -84,9 +81,9 @@ static int fill_numbers(parser *p, double *x, int64_t numel)
     int64_t i = 0, k = 0;
     if (ed_lex_take_word(&p->lex, "random")) {
         ED_TRY(parse_call_number(p, &number));
-        uint64_t state = (uint64_t)number;
+        ed_random random = { (uint64_t)number };
         for (; k < numel; k++)
-            x[k] = random_normal(&state);
+            x[k] = random_normal(&random);
     } else if (ed_lex_take_word(&p->lex, "fill")) {
         ED_TRY(parse_call_number(p, &number));
         for (; k < numel; k++)
