@@ -1,162 +1,75 @@
 /*
- * Convolutions through the graph API of cuDNN 9:
+ * Convolutions as graphs of cuDNN 9:
  *
  *   x, w -> convolution -> [+ bias] -> [+ residual] -> [activation] -> y
  *
  * One operation descriptor a step, virtual float32 tensors between them.
  */
-#include "conv_graph.h"
+#include "conv_plan.h"
+#include "plan_graph.h"
 
-enum {
-    MAX_DIMS = 5,
-    UID_X = 1,
-    UID_W,
-    UID_Y,
-    UID_BIAS,
-    UID_RESIDUAL,
-    UID_VIRTUAL = 16,
-};
-static void note(ed_conv_builder *b, cudnnStatus_t status)
-{
-    if (b->status == CUDNN_STATUS_SUCCESS)
-        b->status = status;
-}
+#include <stdio.h>
 
-cudnnBackendDescriptor_t ed_conv_make(ed_conv_builder *b, cudnnBackendDescriptorType_t type)
-{
-    ed_cuda_plan *p = b->plan;
-    cudnnBackendDescriptor_t made = NULL;
-    if (b->rc == ED_OK)
-        b->rc = ed_grow(&p->parts, &p->part_capacity, p->n_parts + 1, sizeof *p->parts);
-    if (b->rc != ED_OK)
-        b->status = CUDNN_STATUS_INTERNAL_ERROR;
-    if (b->status != CUDNN_STATUS_SUCCESS)
-        return NULL;
-    note(b, cudnnBackendCreateDescriptor(type, &made));
-    if (made)
-        p->parts[p->n_parts++] = made;
-    return made;
-}
-
-void ed_conv_set(ed_conv_builder *b, cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
-                 cudnnBackendAttributeType_t type, int64_t count, const void *value)
-{
-    if (b->status == CUDNN_STATUS_SUCCESS)
-        note(b, cudnnBackendSetAttribute(d, name, type, count, value));
-}
-
-static void set_one(ed_conv_builder *b, cudnnBackendDescriptor_t d,
-                    cudnnBackendAttributeName_t name, cudnnBackendDescriptor_t value)
-{
-    ed_conv_set(b, d, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &value);
-}
-
-void ed_conv_finish(ed_conv_builder *b, cudnnBackendDescriptor_t d)
-{
-    if (b->status == CUDNN_STATUS_SUCCESS)
-        note(b, cudnnBackendFinalize(d));
-}
-
-/* ---- tensors and operations ---- */
-
-static cudnnBackendDescriptor_t tensor(ed_conv_builder *b, int64_t uid, cudnnDataType_t type,
+/* Channels last. */
+static cudnnBackendDescriptor_t tensor(ed_cudnn_builder *b, int64_t uid, cudnnDataType_t type,
                                        int rank, const int64_t *dim)
 {
-    bool is_virtual = uid >= UID_VIRTUAL;
-    int64_t step[MAX_DIMS], n = dim[1], alignment = 16;
-    step[1] = 1; /* channels last */
+    ed_cudnn_tensor t = { .uid = uid, .type = type, .rank = rank };
+    int64_t n = dim[1];
     for (int d = rank - 1; d >= 0; d--) {
-        if (d == 1)
-            continue;
-        step[d] = n;
-        n *= dim[d];
+        t.dim[d] = dim[d];
+        t.step[d] = d == 1 ? 1 : n;
+        n *= d == 1 ? 1 : dim[d];
     }
-    cudnnBackendDescriptor_t t = ed_conv_make(b, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
-    ed_conv_set(b, t, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &uid);
-    ed_conv_set(b, t, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type);
-    ed_conv_set(b, t, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &alignment);
-    ed_conv_set(b, t, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, rank, dim);
-    ed_conv_set(b, t, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, rank, step);
-    if (is_virtual)
-        ed_conv_set(b, t, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &is_virtual);
-    ed_conv_finish(b, t);
-    return t;
+    return ed_cudnn_tensor_new(b, &t);
 }
 
-static cudnnBackendDescriptor_t convolution(ed_conv_builder *b, cudnnBackendDescriptor_t x,
+static cudnnBackendDescriptor_t convolution(ed_cudnn_builder *b, cudnnBackendDescriptor_t x,
                                             cudnnBackendDescriptor_t w, cudnnBackendDescriptor_t y)
 {
-    const ed_cuda_conv *c = &b->plan->conv;
+    const ed_cuda_conv *c = b->plan->problem;
     int64_t rank = c->spatial;
     cudnnDataType_t compute = CUDNN_DATA_FLOAT;
     cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
     float alpha = 1.0f, beta = 0.0f;
-    cudnnBackendDescriptor_t d = ed_conv_make(b, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
-    ed_conv_set(b, d, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &compute);
-    ed_conv_set(b, d, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode);
-    ed_conv_set(b, d, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &rank);
-    ed_conv_set(b, d, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, rank, c->pad_begin);
-    ed_conv_set(b, d, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, rank, c->pad_end);
-    ed_conv_set(b, d, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, rank, c->dilation);
-    ed_conv_set(b, d, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, rank, c->stride);
-    ed_conv_finish(b, d);
+    cudnnBackendDescriptor_t d = ed_cudnn_make(b, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
+    ed_cudnn_set(b, d, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &compute);
+    ed_cudnn_set(b, d, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode);
+    ed_cudnn_set(b, d, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &rank);
+    ed_cudnn_set(b, d, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, rank, c->pad_begin);
+    ed_cudnn_set(b, d, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, rank, c->pad_end);
+    ed_cudnn_set(b, d, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, rank, c->dilation);
+    ed_cudnn_set(b, d, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, rank, c->stride);
+    ed_cudnn_finish(b, d);
     if (c->transposed) { /* the gradient of a convolution by its input */
         cudnnBackendDescriptor_t op =
-            ed_conv_make(b, CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR);
-        set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, x);
-        set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, w);
-        set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, y);
-        set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, d);
-        ed_conv_set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_TYPE_FLOAT, 1,
-                    &alpha);
-        ed_conv_set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, CUDNN_TYPE_FLOAT, 1,
-                    &beta);
-        ed_conv_finish(b, op);
+            ed_cudnn_make(b, CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR);
+        ed_cudnn_set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, x);
+        ed_cudnn_set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, w);
+        ed_cudnn_set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, y);
+        ed_cudnn_set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, d);
+        ed_cudnn_set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_TYPE_FLOAT, 1,
+                     &alpha);
+        ed_cudnn_set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, CUDNN_TYPE_FLOAT, 1,
+                     &beta);
+        ed_cudnn_finish(b, op);
         return op;
     }
     cudnnBackendDescriptor_t op =
-        ed_conv_make(b, CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR);
-    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, x);
-    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, w);
-    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, y);
-    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, d);
-    ed_conv_set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_FLOAT, 1, &alpha);
-    ed_conv_set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, CUDNN_TYPE_FLOAT, 1, &beta);
-    ed_conv_finish(b, op);
-    return op;
-}
-
-/* y = mode(x[, other]) */
-static cudnnBackendDescriptor_t pointwise(ed_conv_builder *b, cudnnPointwiseMode_t mode,
-                                          const ed_post *post, cudnnBackendDescriptor_t x,
-                                          cudnnBackendDescriptor_t other,
-                                          cudnnBackendDescriptor_t y)
-{
-    cudnnDataType_t compute = CUDNN_DATA_FLOAT;
-    cudnnBackendDescriptor_t d = ed_conv_make(b, CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
-    ed_conv_set(b, d, CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode);
-    ed_conv_set(b, d, CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &compute);
-    if (post && post->kind == ED_POST_RELU && post->a != 0.0f) {
-        double slope = post->a;
-        ed_conv_set(b, d, CUDNN_ATTR_POINTWISE_RELU_LOWER_CLIP_SLOPE, CUDNN_TYPE_DOUBLE, 1, &slope);
-    }
-    if (post && post->kind == ED_POST_CLIP) {
-        double upper = post->b;
-        ed_conv_set(b, d, CUDNN_ATTR_POINTWISE_RELU_UPPER_CLIP, CUDNN_TYPE_DOUBLE, 1, &upper);
-    }
-    ed_conv_finish(b, d);
-    cudnnBackendDescriptor_t op = ed_conv_make(b, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
-    set_one(b, op, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, d);
-    set_one(b, op, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x);
-    if (other)
-        set_one(b, op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, other);
-    set_one(b, op, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y);
-    ed_conv_finish(b, op);
+        ed_cudnn_make(b, CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR);
+    ed_cudnn_set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, x);
+    ed_cudnn_set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, w);
+    ed_cudnn_set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, y);
+    ed_cudnn_set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, d);
+    ed_cudnn_set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_FLOAT, 1,
+                 &alpha);
+    ed_cudnn_set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, CUDNN_TYPE_FLOAT, 1, &beta);
+    ed_cudnn_finish(b, op);
     return op;
 }
 
 /* The operation of a post; false where cuDNN's graphs have none. */
-static bool post_mode(cudnnPointwiseMode_t *mode, const ed_post *post)
+static bool post_function(ed_cudnn_function *f, const ed_post *post)
 {
     static const struct {
         ed_post_kind kind;
@@ -173,21 +86,25 @@ static bool post_mode(cudnnPointwiseMode_t *mode, const ed_post *post)
     };
     for (size_t i = 0; i < ED_LENGTH(rows); i++)
         if (rows[i].kind == post->kind) {
-            *mode = rows[i].mode;
-            return post->kind != ED_POST_CLIP || post->a == 0.0f;
+            *f = (ed_cudnn_function){ .mode = rows[i].mode };
+            if (post->kind == ED_POST_RELU)
+                f->slope = post->a;
+            f->clipped = post->kind == ED_POST_CLIP;
+            f->upper = f->clipped ? post->b : 0.0f;
+            return !f->clipped || post->a == 0.0f;
         }
     return false;
 }
 
 bool ed_cuda_conv_fuses(const ed_post *post)
 {
-    cudnnPointwiseMode_t mode;
-    return post_mode(&mode, post);
+    ed_cudnn_function f;
+    return post_function(&f, post);
 }
 
 typedef struct shapes {
     int rank;
-    int64_t x[MAX_DIMS], w[MAX_DIMS], y[MAX_DIMS], bias[MAX_DIMS];
+    int64_t x[ED_CUDNN_RANK], w[ED_CUDNN_RANK], y[ED_CUDNN_RANK], bias[ED_CUDNN_RANK];
 } shapes;
 
 static shapes shapes_of(const ed_cuda_conv *c)
@@ -208,7 +125,7 @@ static shapes shapes_of(const ed_cuda_conv *c)
     return s;
 }
 
-#define BIAS ED_POST_LINEAR /* which cuDNN's graphs do not have, see post_mode() */
+#define BIAS ED_POST_LINEAR /* which cuDNN's graphs do not have, see post_function() */
 
 /* In the order of cuDNN's own fused convolutions, whose engines need no compiler: a residual that
  * is added at once comes before the bias. */
@@ -225,139 +142,64 @@ static int list_posts(ed_post posts[ED_MAX_POSTS + 1], const ed_cuda_conv *c)
     return n;
 }
 
-cudnnBackendDescriptor_t ed_conv_graph(ed_conv_builder *b)
+static cudnnBackendDescriptor_t conv_graph(ed_cudnn_builder *b)
 {
     enum { MAX_OPS = 2 + ED_MAX_POSTS };
-    const ed_cuda_conv *c = &b->plan->conv;
+    const ed_cuda_conv *c = b->plan->problem;
     const shapes s = shapes_of(c);
+    b->exact = c->fp32 && !c->bf16;
     cudnnDataType_t stored = c->bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
     cudnnBackendDescriptor_t ops[MAX_OPS], value, next;
     int64_t n = 0;
-    cudnnBackendDescriptor_t x = tensor(b, UID_X, stored, s.rank, s.x);
-    cudnnBackendDescriptor_t w = tensor(b, UID_W, stored, s.rank, s.w);
-    cudnnBackendDescriptor_t y = tensor(b, UID_Y, stored, s.rank, s.y);
+    cudnnBackendDescriptor_t x = tensor(b, ED_CONV_X + 1, stored, s.rank, s.x);
+    cudnnBackendDescriptor_t w = tensor(b, ED_CONV_W + 1, stored, s.rank, s.w);
+    cudnnBackendDescriptor_t y = tensor(b, ED_CONV_Y + 1, stored, s.rank, s.y);
     ed_post posts[ED_MAX_POSTS + 1];
     int count = list_posts(posts, c);
-    value = count ? tensor(b, UID_VIRTUAL, CUDNN_DATA_FLOAT, s.rank, s.y) : y;
+    value = count ? tensor(b, ED_UID_VIRTUAL, CUDNN_DATA_FLOAT, s.rank, s.y) : y;
     ops[n++] = convolution(b, x, w, value);
     for (int i = 0; i < count; i++) {
-        cudnnPointwiseMode_t mode = CUDNN_POINTWISE_ADD;
+        ed_cudnn_function f = { .mode = CUDNN_POINTWISE_ADD };
         cudnnBackendDescriptor_t other = NULL;
-        next = i + 1 < count ? tensor(b, UID_VIRTUAL + 1 + i, CUDNN_DATA_FLOAT, s.rank, s.y) : y;
+        next = i + 1 < count ? tensor(b, ED_UID_VIRTUAL + 1 + i, CUDNN_DATA_FLOAT, s.rank, s.y) : y;
         if (posts[i].kind == BIAS)
-            other = tensor(b, UID_BIAS, CUDNN_DATA_FLOAT, s.rank, s.bias);
-        else if (post_mode(&mode, &posts[i]) && posts[i].kind == ED_POST_ADD)
-            other = tensor(b, UID_RESIDUAL, stored, s.rank, s.y);
-        ops[n++] = pointwise(b, mode, &posts[i], value, other, next);
+            other = tensor(b, ED_CONV_BIAS + 1, CUDNN_DATA_FLOAT, s.rank, s.bias);
+        else if (post_function(&f, &posts[i]) && posts[i].kind == ED_POST_ADD)
+            other = tensor(b, ED_CONV_RESIDUAL + 1, stored, s.rank, s.y);
+        ops[n++] = ed_cudnn_pointwise(b, &f, value, other, next);
         value = next;
     }
-    cudnnBackendDescriptor_t g = ed_conv_make(b, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
-    ed_conv_set(b, g, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &b->handle);
-    ed_conv_set(b, g, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, n, ops);
-    ed_conv_finish(b, g);
-    return b->status == CUDNN_STATUS_SUCCESS ? g : NULL;
+    return ed_cudnn_graph(b, ops, n);
 }
 
-void ed_conv_bytes(size_t bytes[3], const ed_cuda_conv *c)
+static void conv_bytes(size_t bytes[ED_PLAN_OPERANDS], const void *problem)
 {
+    const ed_cuda_conv *c = problem;
     const shapes s = shapes_of(c);
-    bytes[0] = bytes[1] = bytes[2] = c->bf16 ? 2 : 4;
+    for (int i = ED_CONV_X; i <= ED_CONV_Y; i++)
+        bytes[i] = c->bf16 ? 2 : 4;
     for (int d = 0; d < s.rank; d++) {
-        bytes[0] *= (size_t)s.x[d];
-        bytes[1] *= (size_t)s.w[d];
-        bytes[2] *= (size_t)s.y[d];
+        bytes[ED_CONV_X] *= (size_t)s.x[d];
+        bytes[ED_CONV_W] *= (size_t)s.w[d];
+        bytes[ED_CONV_Y] *= (size_t)s.y[d];
     }
+    bytes[ED_CONV_BIAS] = c->bias ? (size_t)c->k * 4 : 0;
+    bytes[ED_CONV_RESIDUAL] = c->residual ? bytes[ED_CONV_Y] : 0;
 }
 
-/* ---- running ---- */
-
-int ed_cuda_plan_run(const ed_cuda_plan *plan, ed_cuda *device, const ed_cuda_conv_data *data)
+static void conv_describe(char *text, size_t size, const void *problem)
 {
-    int64_t uids[5] = { UID_X, UID_W, UID_Y }, n = 3;
-    const void *pointers[5] = { data->x, data->w, data->y };
-    cudnnBackendDescriptor_t pack = NULL;
-    cudnnHandle_t handle;
-    ED_TRY(ed_cuda_cudnn(&handle, device));
-    if (plan->conv.bias) {
-        uids[n] = UID_BIAS;
-        pointers[n++] = data->bias;
-    }
-    if (plan->conv.residual) {
-        uids[n] = UID_RESIDUAL;
-        pointers[n++] = data->residual;
-    }
-    cudnnStatus_t s = cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack);
-    if (s == CUDNN_STATUS_SUCCESS)
-        s = cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, n,
-                                     uids);
-    if (s == CUDNN_STATUS_SUCCESS)
-        s = cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS,
-                                     CUDNN_TYPE_VOID_PTR, n, pointers);
-    if (s == CUDNN_STATUS_SUCCESS)
-        s = cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR,
-                                     1, &data->scratch);
-    if (s == CUDNN_STATUS_SUCCESS)
-        s = cudnnBackendFinalize(pack);
-    if (s == CUDNN_STATUS_SUCCESS)
-        s = cudnnBackendExecute(handle, plan->plan, pack);
-    if (pack)
-        cudnnBackendDestroyDescriptor(pack);
-    return ed_cuda_cudnn_status(s, "the convolution");
+    const ed_cuda_conv *c = problem;
+    snprintf(text, size, "convolution %lldx%lldx%lldx%lld to %lld channels", (long long)c->n,
+             (long long)c->c, (long long)c->in[0], (long long)c->in[1], (long long)c->k);
 }
 
-/* ---- as text ---- */
-
-int ed_cuda_conv_save(char **out, size_t *size, const ed_cuda_plan *plan)
-{
-    int64_t count = 0;
-    *out = NULL;
-    *size = 0;
-    if (cudnnBackendGetAttribute(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION,
-                                 CUDNN_TYPE_CHAR, 0, &count, NULL) != CUDNN_STATUS_SUCCESS ||
-        count <= 0)
-        return ED_OK; /* an engine that cannot be written down */
-    char *text = ed_calloc((size_t)count + 1, 1);
-    if (!text)
-        return ED_ENOMEM;
-    if (cudnnBackendGetAttribute(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION,
-                                 CUDNN_TYPE_CHAR, count, &count, text) != CUDNN_STATUS_SUCCESS) {
-        ed_free(text);
-        return ED_OK;
-    }
-    *out = text;
-    *size = (size_t)count;
-    return ED_OK;
-}
-
-int ed_cuda_conv_load(ed_cuda_plan *plan, ed_cuda *device, const char *text, size_t size)
-{
-    cudnnHandle_t handle;
-    cudnnBackendDescriptor_t made = NULL;
-    int64_t count = 0;
-    ED_TRY(ed_cuda_cudnn_take(&handle, device));
-    if (cudnnBackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &made) ==
-            CUDNN_STATUS_SUCCESS &&
-        cudnnBackendSetAttribute(made, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1,
-                                 &handle) == CUDNN_STATUS_SUCCESS &&
-        cudnnBackendSetAttribute(made, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION,
-                                 CUDNN_TYPE_CHAR, (int64_t)size, text) == CUDNN_STATUS_SUCCESS &&
-        cudnnBackendGetAttribute(made, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64,
-                                 1, &count, &plan->scratch) == CUDNN_STATUS_SUCCESS)
-        plan->plan = made;
-    else if (made)
-        cudnnBackendDestroyDescriptor(made);
-    ed_cuda_cudnn_give(device, handle);
-    return ED_OK;
-}
-
-void ed_cuda_conv_release(ed_cuda_plan *plan)
-{
-    if (plan->plan)
-        cudnnBackendDestroyDescriptor(plan->plan);
-    for (size_t i = plan->n_parts; i-- > 0;)
-        cudnnBackendDestroyDescriptor(plan->parts[i]);
-    ed_free(plan->parts);
-    plan->plan = NULL;
-    plan->parts = NULL;
-    plan->n_parts = plan->part_capacity = 0;
-}
+const ed_cuda_kind ed_cuda_conv_kind = {
+    .name = "conv",
+    .what = "the convolution",
+    .label = "cudnn",
+    .size = sizeof(ed_cuda_conv),
+    .describe = conv_describe,
+    .graph = conv_graph,
+    .bytes = conv_bytes,
+};

@@ -112,10 +112,10 @@ static int find_plan(conv_state *s, ed_cuda *device, ed_cuda_conv *c, const ed_f
     full.bias = s->has_bias;
     s->apart = !fuses;
     if (fuses)
-        ED_TRY(ed_cuda_plan_get(&s->plan, device, &full));
+        ED_TRY(ed_cuda_plan_get(&s->plan, device, &ed_cuda_conv_kind, &full));
     if (!s->plan) {
         s->apart = true;
-        ED_TRY(ed_cuda_plan_get(&s->plan, device, c));
+        ED_TRY(ed_cuda_plan_get(&s->plan, device, &ed_cuda_conv_kind, c));
     }
     if (!s->plan && !s->padded && !c->transposed && is_asymmetric(c)) {
         pad_apart(s, c);
@@ -204,7 +204,7 @@ static bool ready(ed_cuda_conv *c, ed_fused *fused, ed_kernel_plan *p, bool tran
         ed_plan_refuse(p, "no such window"); /* the reference tells what is wrong */
         return false;
     }
-    ed_fuse(fused, p, false);
+    ed_fuse(fused, p, ED_ROW_NONE);
     describe(c, p, &w, transposed);
     return true;
 }
@@ -261,28 +261,29 @@ static int conv_run(const ed_call *call)
     ed_cuda *device = ed_cuda_of(call);
     const void *residual = s->residual ? call->in[1]->data : NULL;
     char *scratch = call->scratch;
-    ed_cuda_conv_data data = { .x = call->in[0]->data,
-                               .w = s->weights,
-                               .bias = s->bias,
-                               .residual = residual,
-                               .y = call->out[0]->data,
-                               .scratch = scratch };
+    const void *operands[ED_PLAN_OPERANDS] = {
+        [ED_CONV_X] = call->in[0]->data, [ED_CONV_W] = s->weights, [ED_CONV_Y] = call->out[0]->data
+    };
     if (s->lift.how.width) {
         ED_CUDA_TRY(ed_cuda_lift(scratch, s->bf16, call->in[0]->data, &s->lift.how, device->stream),
                     "the kernel that adds channels");
-        data.x = scratch;
-        data.scratch = scratch += round_up(s->lift.nbytes);
+        operands[ED_CONV_X] = scratch;
+        scratch += round_up(s->lift.nbytes);
     }
     if (s->padded) {
         ED_CUDA_TRY(cudaMemsetAsync(scratch, 0, s->padded_bytes, device->stream),
                     "clearing the padding");
-        ED_CUDA_TRY(ed_cuda_walk_copy(scratch + s->pad_offset, data.x, s->bf16 ? 2 : 4, &s->pads,
-                                      device->stream),
+        ED_CUDA_TRY(ed_cuda_walk_copy(scratch + s->pad_offset, operands[ED_CONV_X], s->bf16 ? 2 : 4,
+                                      &s->pads, device->stream),
                     "the kernel of the padding");
-        data.x = scratch;
-        data.scratch = scratch + round_up(s->padded_bytes);
+        operands[ED_CONV_X] = scratch;
+        scratch += round_up(s->padded_bytes);
     }
-    ED_TRY(ed_cuda_plan_run(s->plan, device, &data));
+    if (!s->apart) {
+        operands[ED_CONV_BIAS] = s->bias;
+        operands[ED_CONV_RESIDUAL] = residual;
+    }
+    ED_TRY(ed_cuda_plan_run(s->plan, device, operands, scratch));
     if (!s->apart || (!s->bias && !s->posts.count))
         return ED_OK;
     ED_CUDA_TRY(ed_cuda_epilogue(call->out[0]->data, s->bf16, s->rows, s->channels, 1, s->bias,

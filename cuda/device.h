@@ -24,7 +24,7 @@ typedef struct ed_cuda {
     int n_idle;
     pthread_mutex_t mutex;       /* of the idle ones and the plans */
     cublasLtHandle_t cublaslt;   /* made when the first product asks */
-    struct ed_cuda_plans *plans; /* convolutions compiled so far, by problem (conv_plan.c) */
+    struct ed_cuda_plans *plans; /* compiled so far, by problem (plans.c) */
     void *workspace;             /* of cuBLASLt */
 } ed_cuda;
 
@@ -44,7 +44,7 @@ int ed_cuda_cublaslt(cublasLtHandle_t *out, ed_cuda *device);
 /* Memory on the device with a copy of `nbytes` of the host's; release with cudaFree(). */
 int ed_cuda_upload(void **out, const void *data, size_t nbytes);
 
-/* Release the compiled convolutions. */
+/* Release the compiled plans. */
 void ed_cuda_plans_free(ed_cuda *device);
 
 static inline bool ed_cuda_bf16(const ed_cuda *device)

@@ -146,7 +146,7 @@ static int depthwise_take(ed_kernel_plan *p, depthwise_state *s)
     ed_layout lies = p->layouts[p->nodes[0]->in[0]];
     s->shape.bf16 = ed_layout_element(lies) == 2;
     ed_layout layout = ed_layout_with_bf16(ED_LAYOUT_CHANNELS_LAST, s->shape.bf16);
-    ed_fuse(&fused, p, false);
+    ed_fuse(&fused, p, ED_ROW_NONE);
     ed_cuda_posts_of(&s->posts, &fused.posts);
     p->in[p->n_in] = p->nodes[0]->in[0];
     p->in_layout[p->n_in++] = layout;

@@ -243,7 +243,7 @@ static int plan_of(ed_kernel_plan *p, void (*describe)(problem *, const ed_kerne
     gemm_state *s = ed_calloc(1, sizeof *s);
     if (!s)
         return ED_ENOMEM;
-    ed_fuse(&fused, p, q.bias == ED_NONE && q.c == ED_NONE);
+    ed_fuse(&fused, p, q.bias == ED_NONE && q.c == ED_NONE ? ED_ROW_CONSTANT : ED_ROW_NONE);
     if (fused.bias != ED_NONE)
         q.bias = fused.bias;
     s->bf16 = q.g.bf16 = ed_cuda_bf16(device);

@@ -6,6 +6,7 @@
  * Unsqueeze (1, 11 attribute; 13 to 25 input)             with axes of size 1 there, counted in the
  *                                                         output
  */
+#include "ops/gradient.h"
 #include "ops/strided.h"
 
 typedef struct axes_params {
@@ -101,9 +102,8 @@ static int unsqueeze_infer(ed_infer *ctx)
     {                                                                                              \
         .type = name, .opset = { first, last }, .arity = { least, most, 1 },                       \
         .traits = ED_OP_MOVES_DATA | ED_OP_ALIAS, .attrs = axes_attrs,                             \
-        .params_size = sizeof(axes_params), .infer = fn, .forward = {                              \
-            ED_REFERENCE(ed_copy_forward)                                                          \
-        }                                                                                          \
+        .params_size = sizeof(axes_params), .infer = fn,                                           \
+        .forward = { ED_REFERENCE(ed_copy_forward) }, .gradient = ed_gradient_reshape              \
     }
 
 const ed_op ed_ops_axes[] = {

@@ -32,6 +32,14 @@
 #define ed_layout_quant_name "layout"
 #define ed_layout_norm_name "layout"
 #define ed_vector_unary_name "vector"
+#define ed_layout_mean_name    "layout"
+#define ed_layout_binary_name  "layout"
+#define ed_layout_concat_name  "layout"
+#define ed_layout_quant_name   "layout"
+#define ed_quant_grad_name     "layout"
+#define ed_scale_grad_name     "layout"
+#define ed_layout_norm_name    "layout"
+#define ed_vector_unary_name   "vector"
 #define ed_vector_softmax_name "vector"
 #define ed_vector_norm_name "vector"
 #define ed_vector_grad_name "vector"
@@ -49,6 +57,15 @@ ED_DECLARE_ROW(ed_layout_concat); /* Concat of channels */
 ED_DECLARE_ROW(ed_layout_quant); /* FakeQuantize per tensor with zero_point 0 */
 ED_DECLARE_ROW(ed_layout_norm); /* BatchNormalization that was not folded */
 ED_DECLARE_ROW(ed_vector_unary); /* Erf, Gelu, Exp, Sqrt, Pow of a constant exponent */
+ED_DECLARE_ROW(ed_layout_mean);    /* GlobalAveragePool, ReduceMean over all spatial axes */
+ED_DECLARE_ROW(
+    ed_layout_binary); /* Add, Sub, Mul, Div of equal shapes, [N or 1, C, 1, 1], scalars */
+ED_DECLARE_ROW(ed_layout_concat); /* Concat of channels */
+ED_DECLARE_ROW(ed_layout_quant);  /* FakeQuantize per tensor with zero_point 0 */
+ED_DECLARE_ROW(ed_quant_grad);    /* FakeQuantizeGrad, FakeQuantizeScaleGrad of the same */
+ED_DECLARE_ROW(ed_scale_grad);
+ED_DECLARE_ROW(ed_layout_norm);    /* BatchNormalization that was not folded */
+ED_DECLARE_ROW(ed_vector_unary);   /* Erf, Gelu, Exp, Sqrt, Pow of a constant exponent */
 ED_DECLARE_ROW(ed_vector_softmax); /* Softmax, LogSoftmax over the last axis */
 ED_DECLARE_ROW(ed_vector_norm); /* LayerNormalization */
 ED_DECLARE_ROW(ed_vector_grad); /* ReluGrad, GeluGrad, ... in any layout */
@@ -86,10 +103,11 @@ typedef struct ed_fused {
     uint32_t taken; /* nodes, nodes[0] included */
     ed_posts posts;
     ed_id residual; /* added to the result, of its shape; ED_NONE */
-    ed_id bias;     /* a constant [n] added along the last axis; ED_NONE */
+    ed_id bias;     /* [n], added along the last axis; ED_NONE */
 } ed_fused;
-/* `row_bias`: an Add of a constant row is a bias. Else every Add is a residual. */
-ED_PLUGIN void ed_fuse(ed_fused *out, const ed_kernel_plan *p, bool row_bias);
+/* Which Add of a row [n] is a bias; every other Add is a residual. */
+typedef enum ed_row_bias { ED_ROW_NONE, ED_ROW_CONSTANT, ED_ROW_ANY } ed_row_bias;
+ED_PLUGIN void ed_fuse(ed_fused *out, const ed_kernel_plan *p, ed_row_bias row_bias);
 
 /* ---- weights that change between runs, packed anew in each (onednn_weights.c) ---- */
 typedef struct ed_repack {

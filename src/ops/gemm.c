@@ -7,6 +7,7 @@
  *                                  broadcast; a 1-D operand is a row (left) or a column (right)
  */
 #include "ops/fast.h"
+#include "ops/gradient.h"
 #include "ops/op.h"
 
 #include "base/parallel.h"
@@ -261,10 +262,9 @@ static int matmul_forward(const ed_call *c)
     {                                                                                              \
         .type = "Gemm", .opset = { first, last }, .arity = { least, 3, 1 },                        \
         .traits = ED_OP_WEIGHTED, .attrs = gemm_attrs, .params_size = sizeof(ed_gemm_params),      \
-        .infer = gemm_infer, .forward = {                                                          \
-            ED_FAST_ROW(ed_onednn_gemm),                                                           \
-            ED_REFERENCE(gemm_forward)                                                             \
-        }                                                                                          \
+        .infer = gemm_infer,                                                                       \
+        .forward = { ED_FAST_ROW(ed_onednn_gemm), ED_REFERENCE(gemm_forward) },                    \
+        .gradient = ed_gradient_gemm                                                               \
     }
 
 const ed_op ed_ops_gemm[] = {
@@ -276,6 +276,7 @@ const ed_op ed_ops_gemm[] = {
       .traits = ED_OP_WEIGHTED,
       .infer = matmul_infer,
       .forward = { ED_FAST_ROW(ed_attention), ED_FAST_ROW(ed_onednn_gemm),
-                   ED_REFERENCE(matmul_forward) } },
+                   ED_REFERENCE(matmul_forward) },
+      .gradient = ed_gradient_matmul },
     { 0 },
 };

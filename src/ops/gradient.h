@@ -72,6 +72,14 @@ int ed_grad_reduce_sum(ed_grad *g, ed_id *out, ed_id x, const int64_t *axes, siz
 int ed_grad_sum_to(ed_grad *g, ed_id *out, ed_id x, const ed_shape *shape);
 /* [C] from [N, C, ...] */
 int ed_grad_sum_channels(ed_grad *g, ed_id *out, ed_id x);
+/* ---- moving (gradient_move.c), of any opset ---- */
+int ed_grad_zeros(ed_grad *g, ed_id *out, const ed_shape *shape); /* a constant */
+/* Rows times columns: a and b are matrices, each taken as it is or transposed. */
+int ed_grad_product(ed_grad *g, ed_id *out, ed_id a, bool trans_a, ed_id b, bool trans_b);
+/* Elements [begin, end) along one axis. */
+int ed_grad_slice(ed_grad *g, ed_id *out, ed_id x, int axis, int64_t begin, int64_t end);
+/* Zeros around x, one number an axis; negative ones crop. x itself where all are 0. */
+int ed_grad_pad(ed_grad *g, ed_id *out, ed_id x, const int64_t *begin, const int64_t *end);
 
 /* ---- rows ---- */
 /* No input has a gradient, or it is 0 everywhere: shapes, comparisons, rounding. */
@@ -80,6 +88,10 @@ int ed_gradient_none(ed_grad *g);
  * and all inputs. */
 int ed_gradient_of_output(ed_grad *g);
 int ed_gradient_of_inputs(ed_grad *g);
+/* Input 0 keeps its elements where they are: dy in its shape. */
+int ed_gradient_reshape(ed_grad *g);
+int ed_gradient_gemm(ed_grad *g);
+int ed_gradient_matmul(ed_grad *g);
 
 /* Append to the graph, whose values must all have known shapes, the nodes of d loss / d wanted[i];
  * `loss` has one element. grads[i] is the new value, ED_NONE where the loss does not depend on

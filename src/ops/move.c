@@ -6,6 +6,7 @@
  * Concat (4, 11, 13)                  the inputs one after the other along `axis`
  */
 #include "ops/fast.h"
+#include "ops/gradient.h"
 #include "ops/strided.h"
 
 #include "base/parallel.h"
@@ -68,6 +69,18 @@ static int transpose_forward(const ed_call *c)
     }
     ed_copy_strided(y->data, x->data, ed_tensor_width(x), &from);
     return ED_OK;
+}
+
+static int transpose_gradient(ed_grad *g)
+{
+    const int rank = ed_grad_shape(g, g->in[0])->rank;
+    int64_t back[ED_MAX_RANK];
+    ed_id dx;
+
+    for (int i = 0; i < rank; i++)
+        back[perm_at(g->params, rank, i)] = i;
+    ED_TRY(ed_grad_transpose(g, &dx, ed_grad_dy(g), back));
+    return ed_grad_give(g, 0, dx);
 }
 
 /* ---- Concat ---- */
@@ -175,6 +188,26 @@ static int concat_forward(const ed_call *c)
     return ED_OK;
 }
 
+static int concat_gradient(ed_grad *g)
+{
+    const int rank = ed_grad_shape(g, g->out[0])->rank;
+    const int64_t axis = ((const concat_params *)g->params)->axis;
+    const int at = (int)(axis < 0 ? axis + rank : axis);
+    int64_t begin = 0;
+
+    for (uint32_t i = 0; i < g->n_in; i++) {
+        int64_t end = begin + ed_grad_shape(g, g->in[i])->dim[at];
+        ed_id part;
+
+        if (ed_grad_wants(g, i)) {
+            ED_TRY(ed_grad_slice(g, &part, ed_grad_dy(g), at, begin, end));
+            ED_TRY(ed_grad_give(g, i, part));
+        }
+        begin = end;
+    }
+    return ED_OK;
+}
+
 const ed_op ed_ops_move[] = {
     { .type = "Transpose",
       .opset = { 1, 0 },
@@ -183,13 +216,15 @@ const ed_op ed_ops_move[] = {
       .attrs = transpose_attrs,
       .params_size = sizeof(transpose_params),
       .infer = transpose_infer,
-      .forward = { ED_REFERENCE(transpose_forward) } },
+      .forward = { ED_REFERENCE(transpose_forward) },
+      .gradient = transpose_gradient },
     { .type = "Concat",
       .opset = { 4, 0 },
       .arity = { 1, ED_ARITY_ANY, 1 },
       .attrs = concat_attrs,
       .params_size = sizeof(concat_params),
       .infer = concat_infer,
-      .forward = { ED_FAST_ROW(ed_layout_concat), ED_REFERENCE(concat_forward) } },
+      .forward = { ED_FAST_ROW(ed_layout_concat), ED_REFERENCE(concat_forward) },
+      .gradient = concat_gradient },
     { 0 },
 };

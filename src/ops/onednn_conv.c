@@ -148,7 +148,7 @@ int ed_onednn_conv_plan(ed_kernel_plan *p)
         return ED_OK;
     ED_TRY(ed_dnn_conv_of(&c, &w, p, p->params[0], &p->types[node->in[0]].shape,
                           &p->types[node->in[1]].shape, &p->types[node->out[0]].shape));
-    ed_fuse(&fused, p, false);
+    ed_fuse(&fused, p, ED_ROW_NONE);
     conv_state *s = ed_calloc(1, sizeof *s);
     if (!s)
         return ED_ENOMEM;

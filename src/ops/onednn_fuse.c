@@ -123,21 +123,24 @@ static ed_id other_operand(const ed_node *node, ed_id value)
     return node->in[0] == value ? node->in[1] : node->in[1] == value ? node->in[0] : ED_NONE;
 }
 
-static bool is_row(const ed_kernel_plan *p, ed_id constant, ed_id value)
+static bool is_row(const ed_kernel_plan *p, ed_id row, ed_id value, ed_row_bias which)
 {
-    const ed_tensor *t = p->constants[constant];
-    const ed_shape *y = &p->types[value].shape;
-    return t && t->dtype == ED_F32 && t->shape.rank >= 1 && t->shape.rank <= y->rank &&
-           t->numel == y->dim[y->rank - 1] && t->shape.dim[t->shape.rank - 1] == t->numel;
+    const ed_shape *s = &p->types[row].shape, *y = &p->types[value].shape;
+    bool good = which == ED_ROW_ANY || (which == ED_ROW_CONSTANT && p->constants[row]);
+    good = good && p->types[row].dtype == ED_F32 && s->rank >= 1 && s->rank <= y->rank &&
+           s->dim[s->rank - 1] == y->dim[y->rank - 1];
+    for (int i = 0; good && i < s->rank - 1; i++)
+        good = s->dim[i] == 1;
+    return good;
 }
 
 static bool take_add(ed_fused *f, const ed_kernel_plan *p, const ed_node *node, ed_id value,
-                     bool row_bias)
+                     ed_row_bias row_bias)
 {
     ed_id other = other_operand(node, value);
     if (other == ED_NONE || strcmp(node->op_type, "Add") != 0)
         return false;
-    if (row_bias && f->posts.count == 0 && f->bias == ED_NONE && is_row(p, other, value)) {
+    if (f->posts.count == 0 && f->bias == ED_NONE && is_row(p, other, value, row_bias)) {
         f->bias = other;
         return true;
     }
@@ -158,7 +161,7 @@ static bool take_silu(ed_fused *f, const ed_kernel_plan *p, uint32_t k, ed_id va
            push(&f->posts, ED_POST_SWISH, 0.0f, 0.0f);
 }
 
-void ed_fuse(ed_fused *out, const ed_kernel_plan *p, bool row_bias)
+void ed_fuse(ed_fused *out, const ed_kernel_plan *p, ed_row_bias row_bias)
 {
     ed_fused now = { .taken = 1, .residual = ED_NONE, .bias = ED_NONE };
     *out = now;

@@ -1,9 +1,9 @@
 /*
  * Gemm and MatMul by oneDNN's matmul, with a bias, a residual Add and an activation behind them.
  *
- * Gemm: y = A B + C with alpha = 1 and C a constant row (or none). MatMul: a constant matrix at the
- * right, then the rows of all batches are one matrix; or two matrices in each batch, which
- * broadcast and may be strided views.
+ * Gemm: y = A' B' + C with alpha = 1 and C a row (or none). MatMul: one matrix at the right, then
+ * the rows of all batches are one matrix; or two matrices in each batch, which broadcast. Operands
+ * may be strided views; a constant one at the right is packed.
  */
 #include "ops/fast.h"
 #include "ops/view.h"
@@ -14,8 +14,9 @@ typedef struct gemm_state {
     ed_prim *prim;
     void *weights; /* NULL: in[1] */
     bool borrowed;
-    bool add; /* the last input is added, else it was in the output already */
-    const float *bias;
+    bool add;          /* the last input is added, else it was in the output already */
+    const float *bias; /* a constant one */
+    int bias_at;       /* input that is another one; -1 */
 } gemm_state;
 
 typedef struct gemm_case { /* what both operators come down to */
@@ -25,10 +26,10 @@ typedef struct gemm_case { /* what both operators come down to */
     ed_id bias;
 } gemm_case;
 
-static bool is_constant_row(const ed_kernel_plan *p, ed_id id, int64_t n)
+static bool is_row(const ed_kernel_plan *p, ed_id id, int64_t n)
 {
-    const ed_tensor *t = p->constants[id];
-    return t && t->numel == n && t->shape.rank >= 1 && t->shape.dim[t->shape.rank - 1] == n;
+    const ed_shape *s = &p->types[id].shape;
+    return s->rank >= 1 && s->dim[s->rank - 1] == n && (s->rank == 1 || s->dim[0] == 1);
 }
 
 static const char *gemm_refusal(gemm_case *c, const ed_kernel_plan *p)
@@ -39,13 +40,15 @@ static const char *gemm_refusal(gemm_case *c, const ed_kernel_plan *p)
     c->x = ed_view_dense(p, node->in[0]);
     c->w = ed_view_dense(p, node->in[1]);
     c->y = p->types[node->out[0]].shape;
-    c->bias = ed_node_in(node, 2);
+    c->bias = params->beta == 0.0f ? ED_NONE : ed_node_in(node, 2); /* 0: C is not read */
+    if (params->trans_a)
+        ed_view_permute(&c->x, swap);
     if (params->trans_b)
         ed_view_permute(&c->w, swap);
-    if (params->trans_a || params->alpha != 1.0f)
-        return "transA or alpha";
-    if (c->bias != ED_NONE && (params->beta != 1.0f || !is_constant_row(p, c->bias, c->y.dim[1])))
-        return "C is no constant row, or beta";
+    if (params->alpha != 1.0f)
+        return "alpha";
+    if (c->bias != ED_NONE && (params->beta != 1.0f || !is_row(p, c->bias, c->y.dim[1])))
+        return "C is no row, or beta";
     return NULL;
 }
 
@@ -59,6 +62,24 @@ static void raise_rank(ed_view *view, int rank)
     ed_view_reshape(view, &shape);
 }
 
+/* The rows of all batches of x are one matrix; beside constant weights x is read as it lies. */
+static void as_one_matrix(gemm_case *c, const ed_kernel_plan *p)
+{
+    const ed_node *node = p->nodes[0];
+    int64_t rows = 1;
+    for (int i = 0; i + 1 < c->x.shape.rank; i++)
+        rows *= c->x.shape.dim[i];
+    ed_shape shape = ED_SHAPE(rows, c->w.shape.dim[0]);
+    c->y = ED_SHAPE(rows, c->w.shape.dim[1]);
+    ed_view view = c->constant ? c->x : ed_view_of(p, node->in[0]);
+    if (ed_view_reshape(&view, &shape))
+        c->x = view;
+    else
+        ed_view_reshape(&c->x, &shape);
+    if (!c->constant)
+        c->w = ed_view_of(p, node->in[1]);
+}
+
 static const char *matmul_refusal(gemm_case *c, const ed_kernel_plan *p)
 {
     const ed_node *node = p->nodes[0];
@@ -68,12 +89,8 @@ static const char *matmul_refusal(gemm_case *c, const ed_kernel_plan *p)
     c->bias = ED_NONE;
     if (c->x.shape.rank < 2 || c->w.shape.rank < 2 || c->y.rank > 6)
         return "rank";
-    if (c->w.shape.rank == 2 && c->constant) {
-        int64_t rows = 1;
-        for (int i = 0; i + 1 < c->x.shape.rank; i++)
-            rows *= c->x.shape.dim[i];
-        ed_view_reshape(&c->x, &ED_SHAPE(rows, c->w.shape.dim[0]));
-        c->y = ED_SHAPE(rows, c->w.shape.dim[1]);
+    if (c->w.shape.rank == 2) {
+        as_one_matrix(c, p);
         return NULL;
     }
     c->x = ed_view_of(p, node->in[0]);
@@ -90,6 +107,9 @@ static bool sum_in_place(const ed_kernel_plan *p, const gemm_case *c, const ed_f
     if (f->residual == ED_NONE)
         return false;
     ed_id memory = ed_plan_memory(p, f->residual);
+    ed_id bias = f->bias != ED_NONE ? f->bias : c->bias;
+    if (bias != ED_NONE && memory == ed_plan_memory(p, bias))
+        return false;
     return memory != ed_plan_memory(p, c->x.value) && memory != ed_plan_memory(p, c->w.value) &&
            ed_plan_dies(p, f->residual, f->taken);
 }
@@ -112,7 +132,7 @@ static int take_weights(ed_kernel_plan *p, gemm_state *s, ed_id bias)
 {
     const gemm_state *other = p->shared;
     const ed_tensor *w = p->constants[p->nodes[0]->in[1]];
-    s->bias = bias == ED_NONE ? NULL : p->constants[bias]->data;
+    s->bias = bias == ED_NONE || !p->constants[bias] ? NULL : p->constants[bias]->data;
     if (!w)
         return ED_OK;
     s->borrowed = other && other->weights && ed_prim_same_pack(s->prim, other->prim);
@@ -124,12 +144,17 @@ static int take_weights(ed_kernel_plan *p, gemm_state *s, ed_id bias)
 }
 
 static void answer(ed_kernel_plan *p, gemm_state *s, const gemm_case *c, const ed_fused *f,
-                   bool sum)
+                   ed_id bias, bool sum)
 {
     p->taken = f->taken;
     p->in[p->n_in++] = c->x.value; /* the layouts are all plain: zeros */
     if (!s->weights)
         p->in[p->n_in++] = c->w.value;
+    s->bias_at = -1;
+    if (bias != ED_NONE && !p->constants[bias]) {
+        s->bias_at = (int)p->n_in;
+        p->in[p->n_in++] = bias;
+    }
     if (f->residual != ED_NONE) {
         p->inplace = sum ? (int)p->n_in : -1;
         p->in[p->n_in++] = f->residual;
@@ -153,7 +178,7 @@ int ed_onednn_gemm_plan(ed_kernel_plan *p)
     const char *refusal = gemm ? gemm_refusal(&c, p) : matmul_refusal(&c, p);
     if (refusal)
         return ed_plan_refuse(p, refusal);
-    ed_fuse(&fused, p, !gemm);
+    ed_fuse(&fused, p, gemm ? ED_ROW_NONE : ED_ROW_ANY);
     gemm_state *s = ed_calloc(1, sizeof *s);
     if (!s)
         return ED_ENOMEM;
@@ -168,8 +193,9 @@ int ed_onednn_gemm_plan(ed_kernel_plan *p)
         ed_plan_refuse(p, "oneDNN has no kernel for it");
         goto done;
     }
-    ED_GOTO(take_weights(p, s, fused.bias != ED_NONE ? fused.bias : c.bias));
-    answer(p, s, &c, &fused, sum);
+    ed_id bias = fused.bias != ED_NONE ? fused.bias : c.bias;
+    ED_GOTO(take_weights(p, s, bias));
+    answer(p, s, &c, &fused, bias, sum);
     return ED_OK;
 done:
     ed_onednn_gemm_free(s);
@@ -179,13 +205,13 @@ done:
 int ed_onednn_gemm_run(const ed_call *call)
 {
     const gemm_state *s = call->state;
-    const void *data[ED_ARG_COUNT] = { [ED_ARG_SRC] = call->in[0]->data,
-                                       [ED_ARG_WEIGHTS] =
-                                           s->weights ? s->weights : call->in[1]->data,
-                                       [ED_ARG_BIAS] = s->bias,
-                                       [ED_ARG_OTHER] =
-                                           s->add ? call->in[call->n_in - 1]->data : NULL,
-                                       [ED_ARG_DST] = call->out[0]->data };
+    const void *data[ED_ARG_COUNT] = {
+        [ED_ARG_SRC] = call->in[0]->data,
+        [ED_ARG_WEIGHTS] = s->weights ? s->weights : call->in[1]->data,
+        [ED_ARG_BIAS] = s->bias_at < 0 ? s->bias : call->in[s->bias_at]->data,
+        [ED_ARG_OTHER] = s->add ? call->in[call->n_in - 1]->data : NULL,
+        [ED_ARG_DST] = call->out[0]->data
+    };
     return ed_prim_run(s->prim, data, call->scratch);
 }
 

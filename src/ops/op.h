@@ -322,8 +322,18 @@ typedef struct ed_fake_quant_params { /* FakeQuantize(x, scale, zero_point): dom
     int64_t is_unsigned;
 } ed_fake_quant_params;
 
-/* y = (saturate(rne(x / scale) + zero_point) - zero_point) * scale, any axis (-1: one scale). */
-void ed_fake_quantize(float *y, const float *x, int64_t outer, int64_t channels, int64_t inner,
-                      const float *scale, const int32_t *zero_point, int64_t qmin, int64_t qmax);
+/* A tensor as [outer, channels, inner] with a scale for each channel, and its levels. */
+typedef struct ed_fake_quant {
+    int64_t outer, channels, inner;
+    const float *scale;
+    const int32_t *zero_point; /* NULL: zeros */
+    int64_t qmin, qmax;
+} ed_fake_quant;
+/* y = (saturate(rne(x / scale) + zero_point) - zero_point) * scale; y may be x. */
+void ed_fake_quantize(float *y, const float *x, const ed_fake_quant *q);
+/* Its gradients (quant.c); dx may be dy, dscale is [channels]. */
+void ed_fake_quantize_grad(float *dx, const float *dy, const float *x, const ed_fake_quant *q);
+void ed_fake_quantize_scale_grad(float *dscale, const float *dy, const float *x,
+                                 const ed_fake_quant *q);
 
 #endif

@@ -7,18 +7,27 @@
  * pair. Infinity saturates. NaN becomes the lowest level, as in ONNX Runtime on x86: it
  * must have a value, and the data reader refuses NaN long before. Inputs: x, scale (one number, or
  * one per element of `axis`), zero_point (int32, optional: 0).
+ *
+ * Its gradients, with r = rne(x / scale), lo = qmin - zero_point, hi = qmax - zero_point:
+ *
+ * FakeQuantizeGrad(dy, x, scale, zero_point)       dx = lo <= r <= hi ? dy : 0 (straight-through)
+ * FakeQuantizeScaleGrad(dy, x, scale, zero_point)  of the scale's shape, summed in double (LSQ;
+ *     Esser et al. 2019, without their factor): sum dy (r < lo ? lo : r > hi ? hi : r - x / scale)
+ *
+ * There too NaN is the lowest level.
  */
+#include "base/clones.h"
 #include "base/parallel.h"
 #include "ops/fast.h"
-#include "ops/op.h"
+#include "ops/gradient.h"
 
-enum { GRAIN = 8192 };
+enum { GRAIN = 8192, PARTS = 256, CHANNELS = 16 };
 
 /* In exact integers saturate(r + z) - z = clamp(r, qmin - z, qmax - z) = clamp(rne(x / scale), lo,
  * hi), and as lo and hi are integers, clamping may come before rounding. Then |v| < 2^22, and
  * adding 1.5 * 2^23 leaves no bits for the fraction: the sum is rounded half to even. It also turns
  * -0 to 0. */
-static inline float fake_quant(float x, float scale, float lo, float hi)
+ED_BODY float fake_quant(float x, float scale, float lo, float hi)
 {
     const float magic = 12582912.0f;
     float v = x / scale;
@@ -27,34 +36,102 @@ static inline float fake_quant(float x, float scale, float lo, float hi)
     return ((v + magic) - magic) * scale;
 }
 
-typedef struct quant_job {
-    float *y;
-    const float *x;
-    int64_t channels, inner, qmin, qmax;
-    const float *scale;
-    const int32_t *zero_point; /* NULL: zeros */
-} quant_job;
-
-static inline float bound(const quant_job *job, int64_t q, int64_t channel)
+/* x / scale within one level of the range, so that it can be rounded as above; NaN is below. */
+ED_BODY float near_range(float x, float scale, float lo, float hi)
 {
-    return (float)(q - (job->zero_point ? job->zero_point[channel] : 0));
+    float v = x / scale;
+    v = v > lo - 1.0f ? v : lo - 1.0f;
+    return v < hi + 1.0f ? v : hi + 1.0f;
 }
 
-/* A range of elements with one scale. */
-static void quant_run(const quant_job *job, int64_t channel, int64_t begin, int64_t end)
+ED_BODY float rounded(float v)
 {
-    const float scale = job->scale[channel];
-    const float lo = bound(job, job->qmin, channel), hi = bound(job, job->qmax, channel);
-    const float *x = job->x;
-    float *y = job->y;
-    for (int64_t i = begin; i < end; i++)
-        y[i] = fake_quant(x[i], scale, lo, hi);
+    const float magic = 12582912.0f;
+    return (v + magic) - magic;
+}
+
+/* What has one scale. */
+typedef struct levels {
+    float scale, lo, hi;
+} levels;
+
+/* ---- a run of elements with one scale; y may be x or dy ---- */
+typedef void (*quant_fn)(float *y, const float *x, const float *dy, int64_t n, levels q);
+
+ED_BODY void quant_run_body(float *y, const float *x, const float *dy, int64_t n, levels q)
+{
+    (void)dy;
+    ED_INDEPENDENT
+    for (int64_t i = 0; i < n; i++)
+        y[i] = fake_quant(x[i], q.scale, q.lo, q.hi);
+}
+ED_CLONES_VOID(quant_run, (float *y, const float *x, const float *dy, int64_t n, levels q),
+               (y, x, dy, n, q))
+
+ED_BODY void grad_run_body(float *dx, const float *x, const float *dy, int64_t n, levels q)
+{
+    ED_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) {
+        float r = rounded(near_range(x[i], q.scale, q.lo, q.hi));
+        dx[i] = (r >= q.lo) & (r <= q.hi) ? dy[i] : 0.0f;
+    }
+}
+ED_CLONES_VOID(grad_run, (float *dx, const float *x, const float *dy, int64_t n, levels q),
+               (dx, x, dy, n, q))
+
+/* dy d y / d scale */
+ED_BODY double scale_term(float dy, float x, levels q)
+{
+    float v = near_range(x, q.scale, q.lo, q.hi), r = rounded(v);
+    float slope = r < q.lo ? q.lo : r - v;
+    slope = r > q.hi ? q.hi : slope;
+    return (double)dy * (double)slope;
+}
+
+/* The sum in 16 lanes, always in the same order. */
+ED_BODY double scale_run_body(const float *dy, const float *x, int64_t n, levels q)
+{
+    enum { LANES = 16 };
+    double lane[LANES] = { 0 }, sum = 0;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int k = 0; k < LANES; k++)
+            lane[k] += scale_term(dy[i + k], x[i + k], q);
+    for (; i < n; i++)
+        sum += scale_term(dy[i], x[i], q);
+    for (int k = 0; k < LANES; k++)
+        sum += lane[k];
+    return sum;
+}
+ED_CLONES(double, scale_run, (const float *dy, const float *x, int64_t n, levels q), (dy, x, n, q))
+
+/* ---- tensors ---- */
+typedef struct quant_job {
+    const ed_fake_quant *q;
+    quant_fn run;
+    float *y;
+    const float *x, *dy;
+    double *sums; /* of the scale's gradient, per part or channel */
+    int64_t part; /* elements */
+} quant_job;
+
+static levels levels_of(const ed_fake_quant *q, int64_t channel)
+{
+    int64_t zero_point = q->zero_point ? q->zero_point[channel] : 0;
+    return (levels){ q->scale[channel], (float)(q->qmin - zero_point),
+                     (float)(q->qmax - zero_point) };
+}
+
+static void run_one(const quant_job *job, int64_t channel, int64_t begin, int64_t end)
+{
+    const float *dy = job->dy ? job->dy + begin : NULL;
+    job->run(job->y + begin, job->x + begin, dy, end - begin, levels_of(job->q, channel));
 }
 
 static void quant_range(void *ctx, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
-    quant_run(ctx, 0, begin, end);
+    run_one(ctx, 0, begin, end);
 }
 
 /* Units of `inner` elements with one scale each. */
@@ -63,29 +140,114 @@ static void quant_channels(void *ctx, int64_t begin, int64_t end, int thread)
     const quant_job *job = ctx;
     (void)thread;
     for (int64_t i = begin; i < end; i++)
-        quant_run(job, i % job->channels, i * job->inner, (i + 1) * job->inner);
+        run_one(job, i % job->q->channels, i * job->q->inner, (i + 1) * job->q->inner);
 }
 
-void ed_fake_quantize(float *y, const float *x, int64_t outer, int64_t channels, int64_t inner,
-                      const float *scale, const int32_t *zero_point, int64_t qmin, int64_t qmax)
+static void run_all(const quant_job *job)
 {
-    quant_job job = { y, x, channels, inner, qmin, qmax, scale, zero_point };
-    if (channels == 1)
-        ed_parallel_for(outer * inner, GRAIN, quant_range, &job);
-    else if (inner > 0)
-        ed_parallel_for(outer * channels, GRAIN / inner, quant_channels, &job);
+    const ed_fake_quant *q = job->q;
+    if (q->channels == 1)
+        ed_parallel_for(q->outer * q->inner, GRAIN, quant_range, (void *)job);
+    else if (q->inner > 0)
+        ed_parallel_for(q->outer * q->channels, GRAIN / q->inner, quant_channels, (void *)job);
+}
+
+void ed_fake_quantize(float *y, const float *x, const ed_fake_quant *q)
+{
+    run_all(&(quant_job){ .q = q, .run = quant_run, .y = y, .x = x });
+}
+
+void ed_fake_quantize_grad(float *dx, const float *dy, const float *x, const ed_fake_quant *q)
+{
+    run_all(&(quant_job){ .q = q, .run = grad_run, .y = dx, .x = x, .dy = dy });
+}
+
+static void scale_parts(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const quant_job *job = ctx;
+    int64_t numel = job->q->outer * job->q->inner;
+    (void)thread;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t at = i * job->part, n = numel - at < job->part ? numel - at : job->part;
+        job->sums[i] = scale_run(job->dy + at, job->x + at, n, levels_of(job->q, 0));
+    }
+}
+
+/* Units of `part` neighbouring channels, whose lines lie next to each other. */
+static void scale_channels(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const quant_job *job = ctx;
+    const ed_fake_quant *q = job->q;
+    (void)thread;
+    for (int64_t unit = begin; unit < end; unit++) {
+        double sum[CHANNELS] = { 0 };
+        int64_t first = unit * job->part, left = q->channels - first;
+        int64_t n = left < job->part ? left : job->part;
+        for (int64_t o = 0; o < q->outer; o++)
+            for (int64_t k = 0; k < n; k++) {
+                int64_t at = (o * q->channels + first + k) * q->inner;
+                levels l = levels_of(q, first + k);
+                sum[k] += q->inner == 1 ? scale_term(job->dy[at], job->x[at], l)
+                                        : scale_run(job->dy + at, job->x + at, q->inner, l);
+            }
+        for (int64_t k = 0; k < n; k++)
+            job->y[first + k] = (float)sum[k];
+    }
+}
+
+void ed_fake_quantize_scale_grad(float *dscale, const float *dy, const float *x,
+                                 const ed_fake_quant *q)
+{
+    double sums[PARTS], sum = 0;
+    quant_job job = { .q = q, .y = dscale, .x = x, .dy = dy, .sums = sums };
+    if (q->channels != 1) {
+        job.part = q->inner < CHANNELS ? CHANNELS : 1;
+        ed_parallel_for((q->channels + job.part - 1) / job.part, 1, scale_channels, &job);
+        return;
+    }
+    int64_t numel = q->outer * q->inner;
+    job.part = (numel + PARTS - 1) / PARTS;
+    job.part = job.part < GRAIN ? GRAIN : job.part;
+    int64_t parts = (numel + job.part - 1) / job.part; /* the same for any number of threads */
+    ed_parallel_for(parts, 1, scale_parts, &job);
+    for (int64_t i = 0; i < parts; i++)
+        sum += sums[i];
+    dscale[0] = (float)sum;
+}
+
+/* ---- reference kernels: scale and zero_point follow input `x` ---- */
+static ed_fake_quant quant_of(const ed_call *c, uint32_t x)
+{
+    const ed_fake_quant_params *p = c->params;
+    const ed_tensor *zero_point = c->n_in > x + 2 ? c->in[x + 2] : NULL;
+    const ed_shape *shape = &c->in[x]->shape;
+    ed_fake_quant q = {
+        1, 1, 1, c->in[x + 1]->data, zero_point ? zero_point->data : NULL, p->qmin, p->qmax
+    };
+
+    for (int i = 0; i < shape->rank; i++)
+        *(i == p->axis ? &q.channels : i < p->axis ? &q.outer : &q.inner) *= shape->dim[i];
+    return q;
 }
 
 static int fake_quantize_forward(const ed_call *c)
 {
-    const ed_fake_quant_params *p = c->params;
-    const ed_tensor *x = c->in[0], *zero_point = c->n_in > 2 ? c->in[2] : NULL;
-    int64_t outer = 1, channels = 1, inner = 1;
+    ed_fake_quant q = quant_of(c, 0);
+    ed_fake_quantize(c->out[0]->data, c->in[0]->data, &q);
+    return ED_OK;
+}
 
-    for (int i = 0; i < x->shape.rank; i++)
-        *(i == p->axis ? &channels : i < p->axis ? &outer : &inner) *= x->shape.dim[i];
-    ed_fake_quantize(c->out[0]->data, x->data, outer, channels, inner, c->in[1]->data,
-                     zero_point ? zero_point->data : NULL, p->qmin, p->qmax);
+static int grad_forward(const ed_call *c)
+{
+    ed_fake_quant q = quant_of(c, 1);
+    ed_fake_quantize_grad(c->out[0]->data, c->in[0]->data, c->in[1]->data, &q);
+    return ED_OK;
+}
+
+static int scale_grad_forward(const ed_call *c)
+{
+    ed_fake_quant q = quant_of(c, 1);
+    ed_fake_quantize_scale_grad(c->out[0]->data, c->in[0]->data, c->in[1]->data, &q);
     return ED_OK;
 }
 
@@ -151,6 +313,43 @@ static int infer_fake_quantize(ed_infer *ctx)
     return ed_infer_same_as_input(ctx);
 }
 
+/* The inputs after dy are those of FakeQuantize. */
+static int infer_grad(ed_infer *ctx)
+{
+    ed_infer forward = *ctx;
+    forward.in++;
+    forward.constant++;
+    forward.n_in--;
+    for (uint32_t i = 0; i < 3; i++)
+        ED_TRY(ed_infer_dtypes(ctx, i, 1u << ED_F32));
+    ED_TRY(ed_infer_dtypes(ctx, 3, 1u << ED_I32));
+    ED_TRY(infer_fake_quantize(&forward));
+    return ed_infer_same_as_inputs(ctx, 0, 1);
+}
+
+static int infer_scale_grad(ed_infer *ctx)
+{
+    ED_TRY(infer_grad(ctx));
+    ctx->out[0] = ctx->in[2];
+    return ED_OK;
+}
+
+/* ---- rows ---- */
+static int fake_quantize_gradient(ed_grad *g)
+{
+    const ed_id in[4] = { ed_grad_dy(g), g->in[0], g->in[1], g->n_in > 2 ? g->in[2] : ED_NONE };
+    ed_id gradient;
+    if (ed_grad_wants(g, 0)) {
+        ED_TRY(ed_grad_emit_like(g, &gradient, "ed::FakeQuantizeGrad", in, g->n_in + 1));
+        ED_TRY(ed_grad_give(g, 0, gradient));
+    }
+    if (ed_grad_wants(g, 1)) {
+        ED_TRY(ed_grad_emit_like(g, &gradient, "ed::FakeQuantizeScaleGrad", in, g->n_in + 1));
+        ED_TRY(ed_grad_give(g, 1, gradient));
+    }
+    return ED_OK;
+}
+
 static const ed_attr_spec fake_quantize_attrs[] = {
     ED_ATTR_I64_OF("axis", ed_fake_quant_params, axis, -1),
     ED_ATTR_I64_OF("qmin", ed_fake_quant_params, qmin, -128),
@@ -168,6 +367,22 @@ const ed_op ed_ops_quant[] = {
       .attrs = fake_quantize_attrs,
       .params_size = sizeof(ed_fake_quant_params),
       .infer = infer_fake_quantize,
-      .forward = { ED_FAST_ROW(ed_layout_quant), ED_REFERENCE(fake_quantize_forward) } },
+      .forward = { ED_FAST_ROW(ed_layout_quant), ED_REFERENCE(fake_quantize_forward) },
+      .gradient = fake_quantize_gradient },
+    { .type = "FakeQuantizeGrad",
+      .domain = "ed",
+      .arity = { 3, 4, 1 },
+      .traits = ED_OP_ELEMENTWISE,
+      .attrs = fake_quantize_attrs,
+      .params_size = sizeof(ed_fake_quant_params),
+      .infer = infer_grad,
+      .forward = { ED_FAST_ROW(ed_quant_grad), ED_REFERENCE(grad_forward) } },
+    { .type = "FakeQuantizeScaleGrad",
+      .domain = "ed",
+      .arity = { 3, 4, 1 },
+      .attrs = fake_quantize_attrs,
+      .params_size = sizeof(ed_fake_quant_params),
+      .infer = infer_scale_grad,
+      .forward = { ED_FAST_ROW(ed_scale_grad), ED_REFERENCE(scale_grad_forward) } },
     { 0 },
 };

@@ -10,6 +10,7 @@
  * 1] to
  * [-1, 1280] or [0, -1] is [N, 1280].
  */
+#include "ops/gradient.h"
 #include "ops/strided.h"
 
 /* ---- products of dimensions of which some are not known ---- */
@@ -197,7 +198,8 @@ const ed_op ed_ops_shape[] = {
       .attrs = flatten_attrs,
       .params_size = sizeof(flatten_params),
       .infer = flatten_infer,
-      .forward = { ED_REFERENCE(ed_copy_forward) } },
+      .forward = { ED_REFERENCE(ed_copy_forward) },
+      .gradient = ed_gradient_reshape },
     { .type = "Reshape",
       .opset = { 5, 0 },
       .arity = { 2, 2, 1 },
@@ -205,18 +207,21 @@ const ed_op ed_ops_shape[] = {
       .attrs = reshape_attrs,
       .params_size = sizeof(reshape_params),
       .infer = reshape_infer,
-      .forward = { ED_REFERENCE(ed_copy_forward) } },
+      .forward = { ED_REFERENCE(ed_copy_forward) },
+      .gradient = ed_gradient_reshape },
     { .type = "Identity",
       .opset = { 1, 0 },
       .arity = { 1, 1, 1 },
       .traits = ED_OP_MOVES_DATA | ED_OP_ALIAS,
       .infer = identity_infer,
-      .forward = { ED_REFERENCE(ed_copy_forward) } },
+      .forward = { ED_REFERENCE(ed_copy_forward) },
+      .gradient = ed_gradient_reshape },
     { .type = "Dropout",
       .opset = { 7, 11 },
       .arity = { 1, 1, 2 },
       .traits = ED_OP_MOVES_DATA | ED_OP_ALIAS,
       .infer = dropout_infer,
-      .forward = { ED_REFERENCE(ed_copy_forward) } },
+      .forward = { ED_REFERENCE(ed_copy_forward) },
+      .gradient = ed_gradient_reshape },
     { 0 },
 };

@@ -3,6 +3,7 @@
  * parts along one axis, of the listed sizes or equal ones. With num_outputs the last part may be
  * smaller.
  */
+#include "ops/gradient.h"
 #include "ops/strided.h"
 
 #include <string.h>
@@ -124,6 +125,33 @@ static int split_forward(const ed_call *c)
     return ED_OK;
 }
 
+/* The parts again side by side, zeros in place of those that the loss does not depend on. */
+static int split_gradient(ed_grad *g)
+{
+    const split_params *params = g->params;
+    ed_shape shape = *ed_grad_shape(g, g->in[0]);
+    const int64_t axis = params->axis < 0 ? params->axis + shape.rank : params->axis;
+    const ed_attr attrs[] = { { .name = "axis", .type = ED_ATTR_INT, .i = axis }, { 0 } };
+    const parts p = { g->n_in > 1 ? ed_grad_constant(g, g->in[1]) : NULL, &params->split,
+                      shape.dim[axis], g->n_out };
+    int rc = ED_OK;
+    ed_id dx, *in = ed_calloc(g->n_out, sizeof *in);
+
+    if (!in)
+        return ED_ENOMEM;
+    for (uint32_t i = 0; i < g->n_out; i++) {
+        in[i] = g->dout[i];
+        shape.dim[axis] = part_at(&p, i);
+        if (in[i] == ED_NONE)
+            ED_GOTO(ed_grad_zeros(g, &in[i], &shape));
+    }
+    ED_GOTO(ed_grad_emit_node(g, &dx, 1, "Concat", in, g->n_out, attrs));
+    ED_GOTO(ed_grad_give(g, 0, dx));
+done:
+    ed_free(in);
+    return rc;
+}
+
 const ed_op ed_ops_split[] = {
     { .type = "Split",
       .opset = { 2, 12 },
@@ -132,7 +160,8 @@ const ed_op ed_ops_split[] = {
       .attrs = split_attrs,
       .params_size = sizeof(split_params),
       .infer = split_infer,
-      .forward = { ED_REFERENCE(split_forward) } },
+      .forward = { ED_REFERENCE(split_forward) },
+      .gradient = split_gradient },
     { .type = "Split",
       .opset = { 13, 0 },
       .arity = { 1, 2, ED_ARITY_ANY },
@@ -140,6 +169,7 @@ const ed_op ed_ops_split[] = {
       .attrs = split_attrs,
       .params_size = sizeof(split_params),
       .infer = split_infer,
-      .forward = { ED_REFERENCE(split_forward) } },
+      .forward = { ED_REFERENCE(split_forward) },
+      .gradient = split_gradient },
     { 0 },
 };

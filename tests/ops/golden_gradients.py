@@ -87,3 +87,28 @@ def erf_grad(x, attrs, opset):
 @op("ed::AbsGrad")
 def abs_grad(x, attrs, opset):
     return x[0] * np.where(x[1] > 0, 1, np.where(x[1] < 0, -1, 0))
+
+
+# ---- FakeQuantize ----
+def quantized(x, attrs):
+    """x / scale, the same rounded, and the range, in float64 from the float32 quotient; NaN is below."""
+    axis, low, high = attrs.get("axis", -1), attrs.get("qmin", -128), attrs.get("qmax", 127)
+    shape = [-1 if i == axis else 1 for i in range(x[0].ndim)] if axis >= 0 else []
+    zero_point = wide(x[2]).reshape(shape) if len(x) > 2 and x[2] is not None else 0.0
+    ratio = wide(x[0] / x[1].reshape(shape))
+    ratio = np.where(np.isnan(ratio), -np.inf, ratio)
+    return ratio, np.rint(ratio), low - zero_point, high - zero_point
+
+
+@op("ed::FakeQuantizeGrad")
+def fake_quantize_grad(x, attrs, opset):
+    _, r, low, high = quantized(x[1:], attrs)
+    return np.where((r >= low) & (r <= high), x[0], np.float32(0))
+
+
+@op("ed::FakeQuantizeScaleGrad")
+def fake_quantize_scale_grad(x, attrs, opset):
+    ratio, r, low, high = quantized(x[1:], attrs)
+    terms = x[0] * np.where(r < low, low, np.where(r > high, high, r - ratio))
+    axis = attrs.get("axis", -1)
+    return terms.sum(tuple(i for i in range(terms.ndim) if i != axis)).reshape(x[2].shape)

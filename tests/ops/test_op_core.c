@@ -252,14 +252,14 @@ static void test_fake_quantize_in_place_and_threads(void **state)
 
     fill(x);
     assert_int_equal(ed_threads_set(1), ED_OK);
-    ed_fake_quantize(y, x, 1, 1, QUANT_N, &scale, &zero, -128, 127);
+    ed_fake_quantize(y, x, &(ed_fake_quant){ 1, 1, QUANT_N, &scale, &zero, -128, 127 });
     for (int i = 0; i < QUANT_N; i++) { /* the definition, step by step */
         float q = rintf(x[i] / scale);
         q = q < -128.0f ? -128.0f : q > 127.0f ? 127.0f : q;
         assert_true(y[i] == q * scale && (y[i] != 0.0f || !signbit(y[i])));
     }
     assert_int_equal(ed_threads_set(3), ED_OK);
-    ed_fake_quantize(x, x, QUANT_N, 1, 1, &scale, NULL, -128, 127);
+    ed_fake_quantize(x, x, &(ed_fake_quant){ QUANT_N, 1, 1, &scale, NULL, -128, 127 });
     assert_int_equal(ed_threads_set(0), ED_OK);
     assert_memory_equal(x, y, sizeof x);
 }
@@ -272,8 +272,9 @@ static void test_fake_quantize_is_idempotent(void **state)
 
     for (size_t s = 0; s < ED_LENGTH(scales); s++) {
         fill(x);
-        ed_fake_quantize(x, x, 1, 1, QUANT_N, &scales[s], NULL, -128, 127);
-        ed_fake_quantize(y, x, 1, 1, QUANT_N, &scales[s], NULL, -128, 127);
+        const ed_fake_quant q = { 1, 1, QUANT_N, &scales[s], NULL, -128, 127 };
+        ed_fake_quantize(x, x, &q);
+        ed_fake_quantize(y, x, &q);
         assert_memory_equal(x, y, sizeof x);
     }
 }

@@ -6,7 +6,7 @@
  * GPU. Its first line repeats that text, and a file of another problem is passed over. Files that
  * cannot be read or written cost time, never the run.
  */
-#include "conv_plan.h"
+#include "plans.h"
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -22,6 +22,7 @@ typedef struct entry {
     bool busy; /* a thread makes it */
     int rc;
     struct entry *next;
+    _Alignas(max_align_t) unsigned char problem[];
 } entry;
 
 struct ed_cuda_plans { /* under the device's mutex */
@@ -66,21 +67,26 @@ static bool cache_folder(char *out, size_t size)
     return true;
 }
 
-/* "ed-plan <version> <gpu> <tuned> <problem in hex>\n" */
+/* "ed-plan <version> <gpu> <tuned> <kind> <problem in hex>\n" */
 static char *header_of(const ed_cuda_plan *p, const ed_cuda *device, bool tuned)
 {
-    char hex[2 * sizeof p->conv + 1];
-    for (size_t i = 0; i < sizeof p->conv; i++)
-        snprintf(hex + 2 * i, 3, "%02x", ((const unsigned char *)&p->conv)[i]);
-    return ed_asprintf("ed-plan %s %d %s\n", device->plans->gpu, tuned, hex);
+    size_t size = p->kind->size;
+    char *hex = ed_malloc(2 * size + 1), *header = NULL;
+    if (!hex)
+        return NULL;
+    for (size_t i = 0; i < size; i++)
+        snprintf(hex + 2 * i, 3, "%02x", ((const unsigned char *)p->problem)[i]);
+    header = ed_asprintf("ed-plan %s %d %s %s\n", device->plans->gpu, tuned, p->kind->name, hex);
+    ed_free(hex);
+    return header;
 }
 
-static bool file_path(char *out, size_t size, const char *header)
+static bool file_path(char *out, size_t size, const ed_cuda_kind *kind, const char *header)
 {
     char folder[3000];
     if (!cache_folder(folder, sizeof folder))
         return false;
-    int n = snprintf(out, size, "%s/conv-%016llx.plan", folder,
+    int n = snprintf(out, size, "%s/%s-%016llx.plan", folder, kind->name,
                      (unsigned long long)hash_of(header, strlen(header)));
     return n > 0 && (size_t)n < size;
 }
@@ -96,11 +102,12 @@ static int load_file(ed_cuda_plan *p, ed_cuda *device, bool tuned)
     if (!header)
         return ED_ENOMEM;
     size_t length = strlen(header);
-    if (file_path(path, sizeof path, header) && ed_file_read(&data, &size, path) == ED_OK &&
-        size > length && memcmp(data, header, length) == 0)
-        rc = ed_cuda_conv_load(p, device, (char *)data + length, size - length);
+    if (file_path(path, sizeof path, p->kind, header) &&
+        ed_file_read(&data, &size, path) == ED_OK && size > length &&
+        memcmp(data, header, length) == 0)
+        rc = ed_cuda_plan_load(p, device, (char *)data + length, size - length);
     if (p->plan)
-        snprintf(p->name, sizeof p->name, "cudnn cached%s", tuned ? " (tuned)" : "");
+        snprintf(p->name, sizeof p->name, "%s cached%s", p->kind->label, tuned ? " (tuned)" : "");
     ed_free(data);
     ed_free(header);
     return rc;
@@ -114,8 +121,8 @@ static void save_file(const ed_cuda_plan *p, const ed_cuda *device)
     char *header = header_of(p, device, device->opts.autotune);
     if (!header)
         return;
-    if (ed_cuda_conv_save(&text, &size, p) == ED_OK && text &&
-        file_path(path, sizeof path, header) && ed_atomic_open(&file, path) == ED_OK) {
+    if (ed_cuda_plan_save(&text, &size, p) == ED_OK && text &&
+        file_path(path, sizeof path, p->kind, header) && ed_atomic_open(&file, path) == ED_OK) {
         FILE *stream = ed_atomic_stream(file);
         bool written = fputs(header, stream) >= 0 && fwrite(text, 1, size, stream) == size;
         if (written)
@@ -147,16 +154,16 @@ static int start(ed_cuda *device)
 /* From the files, the tuned one first, or from the library. */
 static int obtain(ed_cuda_plan *p, ed_cuda *device)
 {
+    char problem[200];
     double begin = ed_clock_seconds();
     ED_TRY(load_file(p, device, true));
     if (!p->plan && !device->opts.autotune)
         ED_TRY(load_file(p, device, false));
     bool loaded = p->plan;
     if (!loaded)
-        ED_TRY(ed_cuda_conv_build(p, device));
-    ed_log(ED_LOG_DEBUG, "convolution %lldx%lldx%lldx%lld to %lld channels: %s, found in %.3f s",
-           (long long)p->conv.n, (long long)p->conv.c, (long long)p->conv.in[0],
-           (long long)p->conv.in[1], (long long)p->conv.k, p->plan ? p->name : "no engine",
+        ED_TRY(ed_cuda_plan_build(p, device));
+    p->kind->describe(problem, sizeof problem, p->problem);
+    ed_log(ED_LOG_DEBUG, "%s: %s, found in %.3f s", problem, p->plan ? p->name : "no engine",
            ed_clock_seconds() - begin);
     if (p->plan && !loaded)
         save_file(p, device);
@@ -164,33 +171,37 @@ static int obtain(ed_cuda_plan *p, ed_cuda *device)
 }
 
 /* Under the mutex: the entry of a problem, made when it is new (*is_new). */
-static int find(entry **out, bool *is_new, ed_cuda *device, const ed_cuda_conv *conv)
+static int find(entry **out, bool *is_new, ed_cuda *device, const ed_cuda_kind *kind,
+                const void *problem)
 {
     ED_TRY(start(device));
-    entry **bucket = &device->plans->buckets[hash_of(conv, sizeof *conv) % BUCKETS];
+    entry **bucket = &device->plans->buckets[hash_of(problem, kind->size) % BUCKETS];
     *is_new = false;
     for (entry *e = *bucket; e; e = e->next)
-        if (memcmp(&e->plan.conv, conv, sizeof *conv) == 0) {
+        if (e->plan.kind == kind && memcmp(e->problem, problem, kind->size) == 0) {
             *out = e;
             return ED_OK;
         }
-    entry *e = ed_calloc(1, sizeof *e);
+    entry *e = ed_calloc(1, sizeof *e + kind->size);
     if (!e)
         return ED_ENOMEM;
-    e->plan.conv = *conv;
+    memcpy(e->problem, problem, kind->size);
+    e->plan.kind = kind;
+    e->plan.problem = e->problem;
     e->busy = *is_new = true;
     e->next = *bucket;
     *bucket = *out = e;
     return ED_OK;
 }
 
-int ed_cuda_plan_get(ed_cuda_plan **out, ed_cuda *device, const ed_cuda_conv *conv)
+int ed_cuda_plan_get(ed_cuda_plan **out, ed_cuda *device, const ed_cuda_kind *kind,
+                     const void *problem)
 {
     entry *e = NULL;
     bool is_new;
     *out = NULL;
     pthread_mutex_lock(&device->mutex);
-    int rc = find(&e, &is_new, device, conv);
+    int rc = find(&e, &is_new, device, kind, problem);
     while (rc == ED_OK && !is_new && e->busy)
         pthread_cond_wait(&device->plans->made, &device->mutex);
     if (rc == ED_OK && e->rc != ED_OK)
@@ -199,7 +210,7 @@ int ed_cuda_plan_get(ed_cuda_plan **out, ed_cuda *device, const ed_cuda_conv *co
         pthread_mutex_unlock(&device->mutex);
         rc = obtain(&e->plan, device);
         if (rc != ED_OK)
-            ed_cuda_conv_release(&e->plan);
+            ed_cuda_plan_release(&e->plan);
         pthread_mutex_lock(&device->mutex);
         e->busy = false;
         e->rc = rc;
@@ -227,7 +238,7 @@ void ed_cuda_plans_free(ed_cuda *device)
         while (device->plans->buckets[i]) {
             entry *e = device->plans->buckets[i];
             device->plans->buckets[i] = e->next;
-            ed_cuda_conv_release(&e->plan);
+            ed_cuda_plan_release(&e->plan);
             ed_free(e);
         }
     if (device->plans)

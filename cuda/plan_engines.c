@@ -1,9 +1,9 @@
 /*
- * The choice of an engine for a convolution's graph: the first configuration of the heuristics'
+ * The choice of an engine for a graph: the first configuration of the heuristics'
  * list that compiles, or, when autotune is asked for, the fastest of the first ones. What is not
  * deterministic, or shortens mantissas where that is not wanted, is passed over.
  */
-#include "conv_graph.h"
+#include "plan_graph.h"
 
 #include "base/clock.h"
 #include "base/parallel.h"
@@ -29,11 +29,10 @@ typedef struct candidates {
 } candidates;
 
 /* The engine's notes allow what is asked of it; its number. */
-static bool accept(ed_conv_builder *b, cudnnBackendDescriptor_t config, int64_t *index)
+static bool accept(ed_cudnn_builder *b, cudnnBackendDescriptor_t config, int64_t *index)
 {
-    const ed_cuda_conv *c = &b->plan->conv;
     cudnnBackendNumericalNote_t notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
-    cudnnBackendDescriptor_t engine = ed_conv_make(b, CUDNN_BACKEND_ENGINE_DESCRIPTOR);
+    cudnnBackendDescriptor_t engine = ed_cudnn_make(b, CUDNN_BACKEND_ENGINE_DESCRIPTOR);
     int64_t count = 0;
     if (!engine)
         return false;
@@ -50,26 +49,25 @@ static bool accept(ed_conv_builder *b, cudnnBackendDescriptor_t config, int64_t 
                         notes[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS ||
                         notes[i] == CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13;
         if (notes[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC ||
-            notes[i] == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION ||
-            (c->fp32 && !c->bf16 && shortens))
+            notes[i] == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION || (b->exact && shortens))
             return false;
     }
     return true;
 }
 
 /* Append what a heuristic proposes. One without an answer is no failure. */
-static void propose(ed_conv_builder *b, candidates *list, cudnnBackendDescriptor_t graph,
+static void propose(ed_cudnn_builder *b, candidates *list, cudnnBackendDescriptor_t graph,
                     cudnnBackendHeurMode_t mode)
 {
     cudnnBackendDescriptor_t configs[MAX_CONFIGS];
     int64_t found = 0, room = 0;
-    cudnnBackendDescriptor_t h = ed_conv_make(b, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
-    ed_conv_set(b, h, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
-                &graph);
-    ed_conv_set(b, h, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
-    ed_conv_finish(b, h);
+    cudnnBackendDescriptor_t h = ed_cudnn_make(b, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
+    ed_cudnn_set(b, h, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
+                 &graph);
+    ed_cudnn_set(b, h, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
+    ed_cudnn_finish(b, h);
     while (room < MAX_CONFIGS - list->count &&
-           (configs[room] = ed_conv_make(b, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR)))
+           (configs[room] = ed_cudnn_make(b, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR)))
         room++;
     bool answered =
         b->status == CUDNN_STATUS_SUCCESS &&
@@ -111,23 +109,22 @@ static void compile(candidate *c, cudnnHandle_t handle)
 /* ---- the fastest ---- */
 
 typedef struct trial { /* operands with harmless contents */
-    ed_cuda_conv_data data;
-    void *memory[6];
-    size_t scratch;
+    void *memory[ED_PLAN_OPERANDS];
+    void *scratch;
+    size_t scratch_bytes;
     cudaEvent_t begin, end;
 } trial;
 
-static int trial_start(trial *t, const ed_cuda_conv *c)
+static int trial_start(trial *t, const ed_cuda_plan *plan)
 {
-    size_t bytes[3];
-    ed_conv_bytes(bytes, c);
-    size_t sizes[5] = { bytes[0], bytes[1], (size_t)c->k * 4, bytes[2], bytes[2] };
-    for (int i = 0; i < 5; i++) {
-        ED_CUDA_TRY(cudaMalloc(&t->memory[i], sizes[i]), "allocating operands to time");
-        ED_CUDA_TRY(cudaMemset(t->memory[i], 0x3c, sizes[i]), "filling operands to time");
+    size_t bytes[ED_PLAN_OPERANDS] = { 0 };
+    plan->kind->bytes(bytes, plan->problem);
+    for (int i = 0; i < ED_PLAN_OPERANDS; i++) {
+        if (!bytes[i])
+            continue;
+        ED_CUDA_TRY(cudaMalloc(&t->memory[i], bytes[i]), "allocating operands to time");
+        ED_CUDA_TRY(cudaMemset(t->memory[i], 0x3c, bytes[i]), "filling operands to time");
     }
-    t->data = (ed_cuda_conv_data){ t->memory[0], t->memory[1], t->memory[2],
-                                   t->memory[3], t->memory[4], NULL };
     ED_CUDA_TRY(cudaEventCreate(&t->begin), "making an event");
     ED_CUDA_TRY(cudaEventCreate(&t->end), "making an event");
     return ED_OK;
@@ -137,6 +134,7 @@ static void trial_end(trial *t)
 {
     for (size_t i = 0; i < ED_LENGTH(t->memory); i++)
         cudaFree(t->memory[i]);
+    cudaFree(t->scratch);
     if (t->begin)
         cudaEventDestroy(t->begin);
     if (t->end)
@@ -146,32 +144,33 @@ static void trial_end(trial *t)
 
 static bool trial_scratch(trial *t, size_t size)
 {
-    if (size > t->scratch) {
-        cudaFree(t->memory[5]);
-        t->memory[5] = NULL;
-        t->scratch = 0;
-        if (cudaMalloc(&t->memory[5], size) != cudaSuccess) {
-            (void)cudaGetLastError();
-            return false;
-        }
-        t->scratch = size;
+    if (size <= t->scratch_bytes)
+        return true;
+    cudaFree(t->scratch);
+    t->scratch = NULL;
+    t->scratch_bytes = 0;
+    if (cudaMalloc(&t->scratch, size) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return false;
     }
-    t->data.scratch = t->memory[5];
+    t->scratch_bytes = size;
     return true;
 }
 
 /* Milliseconds of a candidate, the least of some runs; negative when it does not run. */
-static float trial_time(trial *t, ed_conv_builder *b, const candidate *c)
+static float trial_time(trial *t, ed_cudnn_builder *b, const candidate *c)
 {
     enum { REPEATS = 5 };
-    ed_cuda_plan plan = { .conv = b->plan->conv, .plan = c->plan, .scratch = c->scratch };
+    ed_cuda_plan plan = {
+        .kind = b->plan->kind, .problem = b->plan->problem, .plan = c->plan, .scratch = c->scratch
+    };
     float least = -1.0f;
     if (!trial_scratch(t, (size_t)c->scratch))
         return -1.0f;
     for (int i = 0; i <= REPEATS; i++) {
         float ms = 0;
         cudaEventRecord(t->begin, b->device->stream);
-        if (ed_cuda_plan_run(&plan, b->device, &t->data) != ED_OK)
+        if (ed_cuda_plan_run(&plan, b->device, (const void *const *)t->memory, t->scratch) != ED_OK)
             return -1.0f;
         cudaEventRecord(t->end, b->device->stream);
         if (cudaEventSynchronize(t->end) != cudaSuccess ||
@@ -184,7 +183,7 @@ static float trial_time(trial *t, ed_conv_builder *b, const candidate *c)
 }
 
 typedef struct compilation {
-    ed_conv_builder *b;
+    ed_cudnn_builder *b;
     candidates *list;
 } compilation;
 
@@ -200,11 +199,11 @@ static void compile_range(void *ctx, int64_t begin, int64_t end, int thread)
     ed_cuda_cudnn_give(job->b->device, handle);
 }
 
-static int choose_fastest(candidate **best, ed_conv_builder *b, candidates *list)
+static int choose_fastest(candidate **best, ed_cudnn_builder *b, candidates *list)
 {
     trial t = { 0 };
     float least = 0;
-    int rc = trial_start(&t, &b->plan->conv);
+    int rc = trial_start(&t, b->plan);
     if (rc == ED_OK)
         ed_parallel_for(list->count, 1, compile_range, &(compilation){ b, list });
     for (int i = 0; rc == ED_OK && i < list->count; i++) {
@@ -221,7 +220,7 @@ static int choose_fastest(candidate **best, ed_conv_builder *b, candidates *list
 
 /* ---- the choice ---- */
 
-static void choose_first(candidate **best, ed_conv_builder *b, candidates *list)
+static void choose_first(candidate **best, ed_cudnn_builder *b, candidates *list)
 {
     for (int i = 0; i < list->count && !*best; i++) {
         compile(&list->at[i], b->handle);
@@ -230,14 +229,14 @@ static void choose_first(candidate **best, ed_conv_builder *b, candidates *list)
     }
 }
 
-int ed_cuda_conv_build(ed_cuda_plan *plan, ed_cuda *device)
+int ed_cuda_plan_build(ed_cuda_plan *plan, ed_cuda *device)
 {
-    ed_conv_builder b = { .plan = plan, .device = device };
+    ed_cudnn_builder b = { .plan = plan, .device = device };
     candidates list = { .count = 0 };
     candidate *best = NULL;
     bool tune = device->opts.autotune;
     ED_TRY(ed_cuda_cudnn_take(&b.handle, device));
-    cudnnBackendDescriptor_t graph = ed_conv_graph(&b);
+    cudnnBackendDescriptor_t graph = plan->kind->graph(&b);
     if (graph) {
         propose(&b, &list, graph, CUDNN_HEUR_MODE_A);
         if (list.count == 0 || !tune)
@@ -253,8 +252,8 @@ int ed_cuda_conv_build(ed_cuda_plan *plan, ed_cuda *device)
     if (best) {
         plan->plan = best->plan;
         plan->scratch = best->scratch;
-        snprintf(plan->name, sizeof plan->name, "cudnn eng %lld%s", (long long)best->engine,
-                 tune ? " (tuned)" : "");
+        snprintf(plan->name, sizeof plan->name, "%s eng %lld%s", plan->kind->label,
+                 (long long)best->engine, tune ? " (tuned)" : "");
     }
     for (int i = 0; i < list.count; i++)
         if (list.at[i].plan && &list.at[i] != best)
