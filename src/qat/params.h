@@ -17,7 +17,7 @@ typedef struct ed_param {
 /* FakeQuantize of something that is computed. */
 typedef struct ed_quantizer {
     ed_id node, input, scale; /* the node; the value that it rounds; its scale's initializer */
-    bool fixed; /* its scale stays: an attention's probabilities, one per channel, asymmetric */
+    bool fixed;  /* its scale stays: an attention's probabilities, one per channel, asymmetric */
     size_t tied; /* the first quantizer whose scale it shares; itself if none */
 } ed_quantizer;
 

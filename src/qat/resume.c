@@ -63,7 +63,8 @@ static int provenance(json_t **out, const ed_trainer *t)
     ED_GOTO(add_text(object, "teacher", "%016" PRIx64, t->teacher_hash));
     ED_GOTO(add_text(object, "data", "%016" PRIx64, ed_dataset_hash(t->train)));
     ED_GOTO(add_text(object, "samples", "%lld", (long long)ed_dataset_count(t->train)));
-    ED_GOTO(add_text(object, "validation data", "%016" PRIx64, t->val ? ed_dataset_hash(t->val) : 0));
+    ED_GOTO(
+        add_text(object, "validation data", "%016" PRIx64, t->val ? ed_dataset_hash(t->val) : 0));
     ED_GOTO(add_options(object, &t->settings));
 done:
     if (rc != ED_OK) {
@@ -103,8 +104,9 @@ enum { COUNTS = 9, POSITION = 14 };
 static void pack(double v[POSITION], const ed_trainer *t)
 {
     const ed_position *p = &t->at;
-    const int64_t counts[COUNTS] = { p->epoch,    p->batch, p->step,           p->best_epoch, p->correct,
-                                     p->labelled, p->steps, t->state->updates, t->state->summed };
+    const int64_t counts[COUNTS] = { p->epoch,      p->batch,          p->step,
+                                     p->best_epoch, p->correct,        p->labelled,
+                                     p->steps,      t->state->updates, t->state->summed };
     const double values[POSITION - COUNTS] = { p->loss, p->last_loss, p->best_accuracy,
                                                p->best_val_loss, p->best_loss };
     for (int i = 0; i < COUNTS; i++)

@@ -64,8 +64,8 @@ static int add_weight(ed_train_state *s, size_t i, const ed_graph *quantized)
                      ED_FIELD_SAVED | ED_FIELD_DEPLOYED));
     memcpy(w->master, v->constant->data, v->constant->nbytes);
     for (size_t k = 0; k < s->settings->optimizer->slots; k++)
-        ED_TRY(add_field(s, &w->slot[k], slot_names[k], v->name, &v->constant->shape,
-                         ED_FIELD_SAVED));
+        ED_TRY(
+            add_field(s, &w->slot[k], slot_names[k], v->name, &v->constant->shape, ED_FIELD_SAVED));
     if (quantizer)
         ED_TRY(add_quantization(s, w, quantized, quantizer, v->name, &v->constant->shape));
     return ED_OK;
@@ -96,8 +96,8 @@ static int add_scales(ed_train_state *s, const ed_graph *quantized)
     ED_TRY(add_field(s, &s->averages, "activations", "averages", &shape, ED_FIELD_SAVED));
     ED_TRY(add_field(s, &s->largest, "activations", "largest", &shape, 0));
     for (size_t k = 0; k < s->settings->optimizer->slots; k++)
-        ED_TRY(add_field(s, &s->scale_slots[k], "activations", slot_names[k], &shape,
-                         ED_FIELD_SAVED));
+        ED_TRY(
+            add_field(s, &s->scale_slots[k], "activations", slot_names[k], &shape, ED_FIELD_SAVED));
     for (size_t i = 0; i < plan->n_scales; i++) {
         const ed_train_scale *scale = &plan->scales[i];
         ed_id value = plan->quantizers[scale->quantizer].scale;

@@ -15,7 +15,7 @@ enum {
 };
 
 typedef struct ed_field {
-    char *name; /* "weights/conv1.weight", "activation_scales/relu1" */
+    char *name;               /* "weights/conv1.weight", "activation_scales/relu1" */
     ed_tensor *tensor, *best; /* float32; best: NULL before there is one */
     unsigned flags;
 } ed_field;
@@ -23,12 +23,12 @@ typedef struct ed_field {
 typedef struct ed_train_state {
     const ed_train_graph *plan;
     const ed_qat_settings *settings;
-    ed_weight *weights;       /* [n_params] */
-    const ed_tensor **inputs; /* [n_params + n_scales]: what the executor reads */
-    const float **gradients;  /* [n_params + n_scales]: of the update that comes; NULL: none */
-    float **sums;             /* likewise; NULL with one step an update */
-    float *scales;            /* [n_scales], one after the other */
-    ed_tensor *scale_inputs;  /* [n_scales]: views of them */
+    ed_weight *weights;        /* [n_params] */
+    const ed_tensor **inputs;  /* [n_params + n_scales]: what the executor reads */
+    const float **gradients;   /* [n_params + n_scales]: of the update that comes; NULL: none */
+    float **sums;              /* likewise; NULL with one step an update */
+    float *scales;             /* [n_scales], one after the other */
+    ed_tensor *scale_inputs;   /* [n_scales]: views of them */
     float *averages, *largest; /* [n_scales]: for ED_SCALES_EMA; `largest` is of the present step */
     float *scale_slots[ED_OPTIMIZER_SLOTS]; /* [n_scales], for ED_SCALES_LSQ */
     ed_field *fields;

@@ -8,12 +8,12 @@
 
 /* Where a run is: all that is no array. */
 typedef struct ed_position {
-    int64_t epoch, batch; /* the next one */
-    int64_t step;         /* done, of all epochs */
-    int64_t best_epoch;   /* -1: none yet */
-    int64_t correct, labelled, steps; /* of the present epoch */
-    double loss;          /* sum over the steps of the present epoch */
-    double last_loss;     /* mean of the epoch before */
+    int64_t epoch, batch;                           /* the next one */
+    int64_t step;                                   /* done, of all epochs */
+    int64_t best_epoch;                             /* -1: none yet */
+    int64_t correct, labelled, steps;               /* of the present epoch */
+    double loss;                                    /* sum over the steps of the present epoch */
+    double last_loss;                               /* mean of the epoch before */
     double best_accuracy, best_val_loss, best_loss; /* of the best epoch */
 } ed_position;
 
@@ -35,6 +35,11 @@ typedef struct ed_trainer {
     double started;   /* seconds, when the first step began */
     int64_t measured; /* steps since then */
 } ed_trainer;
+
+/* ---- trainer_setup.c ---- */
+/* `t` holds graph, train and val; what was made is released by ed_trainer_clear() in any case. */
+int ed_trainer_begin(ed_trainer *t, const ed_graph *teacher, const ed_qat_options *opts);
+void ed_trainer_clear(ed_trainer *t);
 
 /* ---- resume.c ---- */
 /* Write the run to opts.checkpoint, if there is one. */

@@ -13,8 +13,8 @@
 #include <math.h>
 #include <string.h>
 
-static const double ema = 0.01;             /* weight of a step in the averages */
-static const float least_amax = 0x1p-24f;   /* below it a scale is no useful number */
+static const double ema = 0.01;           /* weight of a step in the averages */
+static const float least_amax = 0x1p-24f; /* below it a scale is no useful number */
 
 static double lsq_factor(const ed_train_scale *scale)
 {
@@ -96,7 +96,8 @@ static int find_factor(double *factor, const ed_train_state *s)
         double part = ed_sum_of_squares(s->gradients[i], s->inputs[i]->numel);
         if (!isfinite(part))
             return fail_nonfinite(s, i);
-        double own = i < plan->n_params ? mean : mean * lsq_factor(&plan->scales[i - plan->n_params]);
+        double own =
+            i < plan->n_params ? mean : mean * lsq_factor(&plan->scales[i - plan->n_params]);
         sum += part * own * own;
     }
     *factor = mean * ed_clip_factor(sum, s->settings->opts.clip);
@@ -131,7 +132,7 @@ int ed_state_update(ed_train_state *s, double learning_rate)
                           .beta2 = 0.999,
                           .epsilon = 1e-8,
                           .t = s->updates + 1 };
-    double factor;
+    double factor = 1;
     ED_TRY(find_factor(&factor, s));
     for (size_t i = 0; i < s->plan->n_params; i++) {
         if (!s->gradients[i])
