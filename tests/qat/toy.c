@@ -56,7 +56,7 @@ void toy_write(const char *path, int64_t n, uint32_t seed)
     for (int64_t i = 0; i < n; i++) {
         labels[i] = (i * 7 + 3) % TOY_CLASSES;
         for (int64_t k = 0; k < TOY_FEATURES; k++)
-            x[i * TOY_FEATURES + k] += k / 2 == labels[i] ? 0.8f : 0.0f;
+            x[i * TOY_FEATURES + k] += k / 2 == labels[i] ? 1.2f : 0.0f;
     }
     write_samples(path, x, 2, dims, labels);
     ed_free(x);
