@@ -10,23 +10,20 @@
  */
 #include "base/clones.h"
 #include "base/parallel.h"
+#include "base/scale.h"
 #include "calib/calib.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
 enum { LANES = 16, GRAIN = 32768 /* weights worth a thread */ };
-static const double least_amax = 0x1p-24; /* below it a scale is no useful number */
 
 float ed_scale_of(double amax, unsigned bits, bool *floored)
 {
-    bool low = !(amax >= least_amax);
     if (floored)
-        *floored = low;
-    amax = low ? least_amax : fmin(amax, FLT_MAX);
-    return (float)(amax / (double)((1u << (bits - 1)) - 1));
+        *floored = !(amax >= ED_LEAST_AMAX);
+    return ed_scale_for(amax, (1 << (bits - 1)) - 1);
 }
 
 /* One block of 16: add the squared errors in units of the scale. x / scale < 2^22, where adding and
@@ -86,7 +83,7 @@ static double minmax_amax(const float *x, int64_t n, double most, unsigned qmax)
 static double mse_amax(const float *x, int64_t n, double most, unsigned qmax)
 {
     double best = 1.0, least = INFINITY, middle = 1.0;
-    for (int step = 0; step <= 50 + 9 && most >= least_amax; step++) {
+    for (int step = 0; step <= 50 + 9 && most >= ED_LEAST_AMAX; step++) {
         if (step == 51)
             middle = best;
         double fraction = step <= 50 ? 1.0 - 0.01 * step : middle + 0.002 * (step - 55);

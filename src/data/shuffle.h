@@ -23,7 +23,7 @@ typedef struct ed_shuffle {
  * ED_ENOMEM. */
 int ed_dataset_shuffle(ed_dataset *d, const ed_shuffle *how);
 /* Begin an epoch (>= 0) of a shuffled dataset at a batch of 0 to ed_dataset_batches(), which is the
- * epoch's end. ed_dataset_rewind() comes back to there. */
+ * epoch's end. Reading ahead begins at once; ed_dataset_rewind() comes back to there. ED_ENOMEM. */
 int ed_dataset_epoch(ed_dataset *d, int64_t epoch, int64_t first_batch);
 /* Batches of an epoch, ceil(samples / batch); all of them are full when shuffled. */
 int64_t ed_dataset_batches(const ed_dataset *d);
