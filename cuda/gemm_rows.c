@@ -5,6 +5,7 @@
  * Products in batches: the batch dimensions behind which both operands advance by one step are one
  * call; a loop over calls runs through the others (numpy broadcasting of several dimensions).
  */
+#include "attention_rows.h"
 #include "gemm.h"
 #include "kernels.h"
 #include "rows.h"
@@ -322,6 +323,6 @@ static int gemm_run(const ed_call *call)
 
 const ed_cuda_op ed_cuda_gemm_ops[] = {
     { "Gemm", NULL, { ED_CUDA_ROW(gemm) } },
-    { "MatMul", NULL, { ED_CUDA_ROW(matmul) } },
+    { "MatMul", NULL, { ED_CUDA_ROW(ed_cuda_attention), ED_CUDA_ROW(matmul) } },
     { 0 },
 };

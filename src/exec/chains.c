@@ -1,9 +1,10 @@
 /*
  * Stage 2: the running order. The nodes of a fused group that nobody outside looks into become a
  * chain: they stand side by side at the place of their last node, so that one kernel may take
- * several of them. All other nodes are chains of one.
+ * several of them. So do trees of elementwise nodes outside of such chains (trees.c). All other
+ * nodes are chains of one.
  */
-#include "exec/exec_impl.h"
+#include "exec/chains.h"
 
 #include <string.h>
 
@@ -48,57 +49,59 @@ static bool may_join(const ed_node *reader)
 
 /* An Add or a Transpose outside of the groups that alone reads the result of a matrix product's
  * group joins its chain: a residual, or the way back from separate heads. */
-static void join_readers(const ed_exec *x, ed_id *head, ed_id *tail)
+static void join_readers(const ed_exec *x, ed_links *links)
 {
     const ed_graph *g = x->graph;
     for (size_t i = 0; i < g->n_groups && !x->reference; i++) {
         ed_id first = g->groups[i].nodes[0], last = g->groups[i].nodes[g->groups[i].n_nodes - 1];
-        if (!is_product(&g->nodes[first]) || tail[first] != last)
+        if (!is_product(&g->nodes[first]) || links->tail[first] != last)
             continue;
         const ed_value *y = &g->values[g->nodes[last].out[0]];
         if (x->kept[g->nodes[last].out[0]] || y->use_count != 1 || !may_join(&g->nodes[y->uses[0]]))
             continue;
         ed_id reader = y->uses[0];
-        if (head[reader] != reader || tail[reader] != reader)
+        if (links->head[reader] != reader || links->tail[reader] != reader)
             continue; /* has joined the other operand's group */
-        head[reader] = first;
-        tail[first] = reader;
+        links->head[reader] = first;
+        links->tail[first] = reader;
+        links->next[last] = reader;
     }
 }
 
-/* head[node] = the first node of its chain, tail[first node] = the last one. */
-static int find_chains(ed_exec *x, ed_id *head, ed_id *tail)
+bool ed_exec_is_folded(const ed_exec *x, const ed_node *node)
+{
+    for (uint32_t i = 0; i < node->n_out; i++)
+        if (node->out[i] != ED_NONE && !x->constants[node->out[i]])
+            return false;
+    return true;
+}
+
+static int find_chains(const ed_exec *x, ed_links *links)
 {
     const ed_graph *g = x->graph;
     uint32_t *member = ed_malloc(g->n_nodes * sizeof *member);
     if (!member)
         return ED_ENOMEM;
     for (size_t i = 0; i < g->n_nodes; i++) {
-        head[i] = tail[i] = (ed_id)i;
-        member[i] = ED_NONE;
+        links->head[i] = links->tail[i] = (ed_id)i;
+        links->next[i] = member[i] = ED_NONE;
     }
     for (size_t i = 0; i < g->n_groups && !x->reference; i++) {
         const ed_group *group = &g->groups[i];
         for (uint32_t at = 0; at < group->n_nodes;) {
             const ed_id *list = group->nodes + at;
             uint32_t n = closed_prefix(x, list, group->n_nodes - at, member);
-            for (uint32_t k = 0; k < n; k++)
-                head[list[k]] = list[0];
-            tail[list[0]] = list[n - 1];
+            for (uint32_t k = 0; k < n; k++) {
+                links->head[list[k]] = list[0];
+                links->next[list[k]] = k + 1 < n ? list[k + 1] : ED_NONE;
+            }
+            links->tail[list[0]] = list[n - 1];
             at += n;
         }
     }
-    join_readers(x, head, tail);
+    join_readers(x, links);
     ed_free(member);
     return ED_OK;
-}
-
-static bool is_folded(const ed_exec *x, const ed_node *node)
-{
-    for (uint32_t i = 0; i < node->n_out; i++)
-        if (node->out[i] != ED_NONE && !x->constants[node->out[i]])
-            return false;
-    return true;
 }
 
 static void append(ed_exec *x, ed_id id)
@@ -109,22 +112,18 @@ static void append(ed_exec *x, ed_id id)
 }
 
 /* Emit each chain where its last node stands. */
-static void arrange(ed_exec *x, const ed_id *order, size_t count, const ed_id *head,
-                    const ed_id *tail)
+static void arrange(ed_exec *x, const ed_id *order, size_t count, const ed_links *links)
 {
     const ed_graph *g = x->graph;
     for (size_t i = 0; i < count; i++) {
-        ed_id first = head[order[i]];
-        if (tail[first] != order[i] || is_folded(x, &g->nodes[order[i]]))
+        ed_id first = links->head[order[i]];
+        if (links->tail[first] != order[i] || ed_exec_is_folded(x, &g->nodes[order[i]]))
             continue;
         ed_chain *chain = &x->chains[x->n_chains++];
         chain->begin = (uint32_t)x->n_order;
-        const ed_group *group = first == order[i] ? NULL : &g->groups[g->nodes[first].group];
-        for (uint32_t k = 0; group && k < group->n_nodes; k++)
-            if (head[group->nodes[k]] == first && group->nodes[k] != order[i] &&
-                !is_folded(x, &g->nodes[group->nodes[k]]))
-                append(x, group->nodes[k]);
-        append(x, order[i]);
+        for (ed_id id = first; id != ED_NONE; id = links->next[id])
+            if (!ed_exec_is_folded(x, &g->nodes[id]))
+                append(x, id);
         chain->count = (uint32_t)x->n_order - chain->begin;
     }
 }
@@ -166,22 +165,26 @@ int ed_exec_chains(ed_exec *x)
     int rc = ED_OK;
     ed_id *order = NULL;
     size_t count = 0;
-    ed_id *head = ed_malloc(g->n_nodes * sizeof *head);
-    ed_id *tail = ed_malloc(g->n_nodes * sizeof *tail);
+    ed_links links = { ed_malloc(g->n_nodes * sizeof(ed_id)), ed_malloc(g->n_nodes * sizeof(ed_id)),
+                       ed_malloc(g->n_nodes * sizeof(ed_id)) };
     x->order = ed_calloc(g->n_nodes, sizeof *x->order);
     x->order_params = ed_calloc(g->n_nodes, sizeof *x->order_params);
     x->chains = ed_calloc(g->n_nodes, sizeof *x->chains);
     x->place = ed_calloc(g->n_nodes, sizeof *x->place);
     x->last_read = ed_calloc(g->n_values, sizeof *x->last_read);
-    if (!head || !tail || !x->order || !x->order_params || !x->chains || !x->place || !x->last_read)
+    if (!links.head || !links.tail || !links.next || !x->order || !x->order_params || !x->chains ||
+        !x->place || !x->last_read)
         ED_GOTO(ED_ENOMEM);
-    ED_GOTO(find_chains(x, head, tail));
+    ED_GOTO(find_chains(x, &links));
     ED_GOTO(ed_graph_topological(g, &order, &count));
-    arrange(x, order, count, head, tail);
+    if (!x->reference)
+        ED_GOTO(ed_exec_trees(x, &links, order, count));
+    arrange(x, order, count, &links);
     find_last_reads(x);
 done:
-    ed_free(head);
-    ed_free(tail);
+    ed_free(links.head);
+    ed_free(links.tail);
+    ed_free(links.next);
     ed_free(order);
     return rc;
 }

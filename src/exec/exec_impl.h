@@ -1,6 +1,6 @@
 /*
  * The compiled plan: buffers (a value in one layout) and steps (a kernel over buffers), and the
- * stages that fill them in: concrete.c, chains.c, kernels.c, prune.c, memory.c.
+ * stages that fill them in: concrete.c, chains.c (trees.c), kernels.c, prune.c, memory.c.
  */
 #ifndef EXEC_EXEC_IMPL_H
 #define EXEC_EXEC_IMPL_H
@@ -49,7 +49,7 @@ typedef struct ed_step {
     double seconds;
 } ed_step;
 
-/* Nodes of one group that run together if a row takes them. */
+/* Nodes of one group or tree that run together if a row takes them. */
 typedef struct ed_chain {
     uint32_t begin, count; /* in ed_exec.order */
 } ed_chain;

@@ -3,7 +3,8 @@
 
 #include "base/strbuf.h"
 
-/* "ConvBNReLU_3: Conv 'conv1' + Relu 'relu1'", or "value 'x'" for a change of layout. */
+/* "ConvBNReLU_3: Conv 'conv1' + Relu 'relu1'", without a name where nodes outside of the groups run
+ * together, or "value 'x'" for a change of layout. */
 static void describe(ed_strbuf *text, const ed_exec *x, const ed_step *s)
 {
     const ed_graph *g = x->graph;
@@ -11,7 +12,7 @@ static void describe(ed_strbuf *text, const ed_exec *x, const ed_step *s)
         ed_strbuf_printf(text, "value '%s'", g->values[x->buffers[s->in[0]].value].name);
         return;
     }
-    if (s->taken > 1)
+    if (s->taken > 1 && s->node->group != ED_NONE)
         ed_strbuf_printf(text, "%s: ", g->groups[s->node->group].name);
     for (uint32_t k = 0; k < s->taken; k++)
         ed_strbuf_printf(text, "%s%s", k ? " + " : "", ed_node_label(g, x->order[s->position + k]));

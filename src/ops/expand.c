@@ -5,6 +5,7 @@
  *                             way
  * Tile (6, 13)                x repeated `repeats[axis]` times along each axis
  */
+#include "ops/gradient.h"
 #include "ops/strided.h"
 
 /* Dimension i of a shape aligned at the last of `rank` dimensions; missing ones are 1. */
@@ -137,18 +138,51 @@ static int tile_forward(const ed_call *c)
     return ED_OK;
 }
 
+static int expand_gradient(ed_grad *g)
+{
+    return ed_grad_give_broadcast(g, 0, ed_grad_dy(g));
+}
+
+/* dy [.., times, size, ..] summed over the times, one axis after the other. */
+static int tile_gradient(ed_grad *g)
+{
+    const ed_shape x = *ed_grad_shape(g, g->in[0]);
+    ed_id dx = ed_grad_dy(g);
+    bool empty;
+
+    ED_TRY(ed_grad_empty(g, 0, &empty));
+    if (empty)
+        return ED_OK;
+    for (int axis = 0; axis < x.rank; axis++) {
+        ed_shape shape = *ed_grad_shape(g, dx);
+        int64_t inner = x.dim[axis], outer = 1;
+
+        if (shape.dim[axis] == x.dim[axis])
+            continue;
+        for (int i = 0; i < x.rank; i++)
+            *(i < axis ? &outer : &inner) *= i == axis ? 1 : shape.dim[i];
+        ED_TRY(ed_grad_reshape(g, &dx, dx, &ED_SHAPE(outer, shape.dim[axis] / x.dim[axis], inner)));
+        ED_TRY(ed_grad_reduce_sum(g, &dx, dx, &(int64_t){ 1 }, 1));
+        shape.dim[axis] = x.dim[axis];
+        ED_TRY(ed_grad_reshape(g, &dx, dx, &shape));
+    }
+    return ed_grad_give(g, 0, dx);
+}
+
 const ed_op ed_ops_expand[] = {
     { .type = "Expand",
       .opset = { 8, 0 },
       .arity = { 2, 2, 1 },
       .traits = ED_OP_MOVES_DATA,
       .infer = expand_infer,
-      .forward = { ED_REFERENCE(expand_forward) } },
+      .forward = { ED_REFERENCE(expand_forward) },
+      .gradient = expand_gradient },
     { .type = "Tile",
       .opset = { 6, 0 },
       .arity = { 2, 2, 1 },
       .traits = ED_OP_MOVES_DATA,
       .infer = tile_infer,
-      .forward = { ED_REFERENCE(tile_forward) } },
+      .forward = { ED_REFERENCE(tile_forward) },
+      .gradient = tile_gradient },
     { 0 },
 };

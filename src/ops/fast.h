@@ -34,6 +34,7 @@
 #define ed_vector_unary_name "vector"
 #define ed_layout_mean_name    "layout"
 #define ed_layout_binary_name  "layout"
+#define ed_layout_chain_name   "chain"
 #define ed_layout_concat_name  "layout"
 #define ed_layout_quant_name   "layout"
 #define ed_quant_grad_name     "layout"
@@ -42,7 +43,11 @@
 #define ed_vector_unary_name   "vector"
 #define ed_vector_softmax_name "vector"
 #define ed_vector_norm_name "vector"
+#define ed_layout_pool_grad_name "layout"
 #define ed_vector_grad_name "vector"
+#define ed_vector_norm_name    "vector"
+#define ed_vector_grad_name    "vector"
+#define ed_softmax_grad_name   "vector"
 
 ED_DECLARE_ROW(ed_onednn_conv); /* Conv [+ Add] [+ activation] */
 ED_DECLARE_ROW(ed_onednn_conv_input_grad); /* ConvInputGrad */
@@ -64,12 +69,19 @@ ED_DECLARE_ROW(ed_layout_concat); /* Concat of channels */
 ED_DECLARE_ROW(ed_layout_quant);  /* FakeQuantize per tensor with zero_point 0 */
 ED_DECLARE_ROW(ed_quant_grad);    /* FakeQuantizeGrad, FakeQuantizeScaleGrad of the same */
 ED_DECLARE_ROW(ed_scale_grad);
+ED_DECLARE_ROW(ed_layout_chain);   /* trees of at least two elementwise nodes (chain.h) */
+ED_DECLARE_ROW(ed_layout_concat);  /* Concat of channels */
+ED_DECLARE_ROW(ed_layout_quant);   /* FakeQuantize per tensor with zero_point 0 */
 ED_DECLARE_ROW(ed_layout_norm);    /* BatchNormalization that was not folded */
 ED_DECLARE_ROW(ed_vector_unary);   /* Erf, Gelu, Exp, Sqrt, Pow of a constant exponent */
 ED_DECLARE_ROW(ed_vector_softmax); /* Softmax, LogSoftmax over the last axis */
 ED_DECLARE_ROW(ed_vector_norm); /* LayerNormalization */
+ED_DECLARE_ROW(ed_layout_pool_grad); /* MaxPoolGrad, AveragePoolGrad */
 ED_DECLARE_ROW(ed_vector_grad); /* ReluGrad, GeluGrad, ... in any layout */
 /* clang-format on */
+ED_DECLARE_ROW(ed_vector_norm);    /* LayerNormalization */
+ED_DECLARE_ROW(ed_softmax_grad);   /* SoftmaxGrad, LogSoftmaxGrad over the last axis */
+ED_DECLARE_ROW(ed_vector_grad);    /* ReluGrad, GeluGrad, ... in any layout */
 
 /* ---- for the rows' plan() (fast.c) ---- */
 /* Refuse with a static text; returns ED_OK. */

@@ -7,6 +7,7 @@
  *
  * Embeddings are a Gather from a weight: rows are copied whole.
  */
+#include "ops/gradient.h"
 #include "ops/indices.h"
 #include "ops/strided.h"
 
@@ -269,18 +270,19 @@ static int nd_forward(const ed_call *c)
     return ED_OK;
 }
 
-#define GATHER_ROW(name, first, attributes, size, infer_fn, forward_fn)                            \
+#define GATHER_ROW(name, first, attributes, size, infer_fn, forward_fn, gradient_fn)               \
     {                                                                                              \
         .type = name, .opset = { first, 0 }, .arity = { 2, 2, 1 }, .traits = ED_OP_MOVES_DATA,     \
-        .attrs = attributes, .params_size = size, .infer = infer_fn, .forward = {                  \
-            ED_REFERENCE(forward_fn)                                                               \
-        }                                                                                          \
+        .attrs = attributes, .params_size = size, .infer = infer_fn,                               \
+        .forward = { ED_REFERENCE(forward_fn) }, .gradient = gradient_fn                           \
     }
 
 const ed_op ed_ops_gather[] = {
-    GATHER_ROW("Gather", 1, gather_attrs, sizeof(gather_params), gather_infer, gather_forward),
+    GATHER_ROW("Gather", 1, gather_attrs, sizeof(gather_params), gather_infer, gather_forward,
+               ed_gradient_gather),
     GATHER_ROW("GatherElements", 11, gather_attrs, sizeof(gather_params), elements_infer,
-               elements_forward),
-    GATHER_ROW("GatherND", 11, gather_nd_attrs, sizeof(gather_nd_params), nd_infer, nd_forward),
+               elements_forward, ed_gradient_gather_elements),
+    GATHER_ROW("GatherND", 11, gather_nd_attrs, sizeof(gather_nd_params), nd_infer, nd_forward,
+               ed_gradient_gather_nd),
     { 0 },
 };

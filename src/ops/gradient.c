@@ -146,21 +146,35 @@ int ed_grad_scale(ed_grad *g, ed_id *out, ed_id x, float factor)
 int ed_grad_reshape(ed_grad *g, ed_id *out, ed_id x, const ed_shape *shape)
 {
     ed_id target;
+    ed_tensor *empty;
+    int64_t numel;
     *out = x;
     if (ed_shape_equal(ed_grad_shape(g, x), shape))
         return ED_OK;
+    ED_TRY(ed_shape_numel(&numel, shape));
+    if (numel == 0) { /* to Reshape, a 0 means the input's dimension */
+        ED_TRY(ed_tensor_new(&empty, ED_F32, shape));
+        return ed_graph_add_constant_take(g->graph, out, "empty", empty);
+    }
     ED_TRY(ed_grad_i64(g, &target, shape->dim, (size_t)shape->rank));
     return ed_grad_binary(g, out, "Reshape", x, target);
 }
 
+/* Expand is of opset 8; before it, a sum with zeros of that shape. */
 int ed_grad_expand(ed_grad *g, ed_id *out, ed_id x, const ed_shape *shape)
 {
     ed_id target;
+    ed_tensor *zeros;
     *out = x;
     if (ed_shape_equal(ed_grad_shape(g, x), shape))
         return ED_OK;
-    ED_TRY(ed_grad_i64(g, &target, shape->dim, (size_t)shape->rank));
-    return ed_grad_binary(g, out, "Expand", x, target);
+    if (ed_graph_opset(g->graph, "") >= 8) {
+        ED_TRY(ed_grad_i64(g, &target, shape->dim, (size_t)shape->rank));
+        return ed_grad_binary(g, out, "Expand", x, target);
+    }
+    ED_TRY(ed_tensor_new(&zeros, ED_F32, shape));
+    ED_TRY(ed_graph_add_constant_take(g->graph, &target, "zeros", zeros));
+    return ed_grad_binary(g, out, "Add", x, target);
 }
 
 int ed_grad_transpose(ed_grad *g, ed_id *out, ed_id x, const int64_t *perm)

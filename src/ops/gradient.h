@@ -74,6 +74,8 @@ int ed_grad_sum_to(ed_grad *g, ed_id *out, ed_id x, const ed_shape *shape);
 int ed_grad_sum_channels(ed_grad *g, ed_id *out, ed_id x);
 /* ---- moving (gradient_move.c), of any opset ---- */
 int ed_grad_zeros(ed_grad *g, ed_id *out, const ed_shape *shape); /* a constant */
+/* True when dy holds no element: input i then gets zeros. */
+int ed_grad_empty(ed_grad *g, uint32_t i, bool *empty);
 /* Rows times columns: a and b are matrices, each taken as it is or transposed. */
 int ed_grad_product(ed_grad *g, ed_id *out, ed_id a, bool trans_a, ed_id b, bool trans_b);
 /* Elements [begin, end) along one axis. */
@@ -90,8 +92,15 @@ int ed_gradient_of_output(ed_grad *g);
 int ed_gradient_of_inputs(ed_grad *g);
 /* Input 0 keeps its elements where they are: dy in its shape. */
 int ed_gradient_reshape(ed_grad *g);
+int ed_gradient_gather(ed_grad *g);
+int ed_gradient_gather_elements(ed_grad *g);
+int ed_gradient_gather_nd(ed_grad *g);
 int ed_gradient_gemm(ed_grad *g);
 int ed_gradient_matmul(ed_grad *g);
+int ed_gradient_max_pool(ed_grad *g);
+int ed_gradient_average_pool(ed_grad *g);
+int ed_gradient_global_average(ed_grad *g);
+int ed_gradient_global_max(ed_grad *g);
 
 /* Append to the graph, whose values must all have known shapes, the nodes of d loss / d wanted[i];
  * `loss` has one element. grads[i] is the new value, ED_NONE where the loss does not depend on

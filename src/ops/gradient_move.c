@@ -18,6 +18,19 @@ int ed_grad_zeros(ed_grad *g, ed_id *out, const ed_shape *shape)
     return ed_graph_add_constant_take(g->graph, out, "zeros", zeros);
 }
 
+int ed_grad_empty(ed_grad *g, uint32_t i, bool *empty)
+{
+    const ed_shape dy = *ed_grad_shape(g, ed_grad_dy(g)), x = *ed_grad_shape(g, g->in[i]);
+    ed_id zeros;
+    *empty = false;
+    for (int d = 0; d < dy.rank; d++)
+        *empty = *empty || dy.dim[d] == 0;
+    if (!*empty)
+        return ED_OK;
+    ED_TRY(ed_grad_zeros(g, &zeros, &x));
+    return ed_grad_give(g, i, zeros);
+}
+
 int ed_grad_product(ed_grad *g, ed_id *out, ed_id a, bool trans_a, ed_id b, bool trans_b)
 {
     /* before opset 11 Gemm requires C, which beta 0 leaves unread */

@@ -75,6 +75,21 @@ int ed_infer_axis(const ed_infer *ctx, int64_t axis, int rank, int *out)
     return ED_OK;
 }
 
+int ed_infer_input_shape(const ed_infer *ctx, const ed_ints *list, ed_shape *out)
+{
+    int64_t numel = 0;
+    *out = (ed_shape){ .rank = list->n };
+    if (list->n < 0 || list->n > ED_MAX_RANK)
+        return ed_infer_fail(ctx, ED_EFORMAT, "input_shape must hold at most %d dimensions",
+                             ED_MAX_RANK);
+    for (int i = 0; i < list->n; i++)
+        out->dim[i] = list->v[i];
+    if (!ed_shape_known(out) || ed_shape_numel(&numel, out) != ED_OK)
+        return ed_infer_fail(ctx, ED_ESHAPE,
+                             "input_shape holds a negative dimension, or too many elements");
+    return ED_OK;
+}
+
 int ed_infer_unused_output(ed_infer *ctx, uint32_t i, ed_dtype dtype, const char *name)
 {
     if (i >= ctx->n_out || ctx->node->out[i] == ED_NONE)

@@ -20,11 +20,9 @@ typedef struct max_job {
     bool by_column;
 } max_job;
 
-/* The place of the largest tap for the output element (d, h, w) of a plane that begins at `plane`,
- * as a place of the plane row by row; -1 when there is none. */
-static int64_t find_largest(const max_job *j, int64_t plane, const int64_t out[3])
+int64_t ed_max_pool_place(const ed_tensor *x, const ed_window_axis a[3], int64_t plane,
+                          const int64_t out[3])
 {
-    const ed_window_axis *a = j->axis;
     int64_t found = -1, at[3];
     double best = 0;
 
@@ -40,7 +38,7 @@ static int64_t find_largest(const max_job *j, int64_t plane, const int64_t out[3
         if (!inside)
             continue;
         int64_t place = (at[0] * a[1].in + at[1]) * a[2].in + at[2];
-        double v = ed_tensor_get_f64(j->x, plane + place);
+        double v = ed_tensor_get_f64(x, plane + place);
         if (found < 0 || v > best || (isnan(v) && !isnan(best))) {
             best = v;
             found = place;
@@ -78,7 +76,7 @@ static void max_range(void *ctx, int64_t begin, int64_t end, int thread)
         const int64_t out[3] = { o / a[2].out / a[1].out % a[0].out, o / a[2].out % a[1].out,
                                  o % a[2].out };
         int64_t plane = o / (a[0].out * a[1].out * a[2].out) * (a[0].in * a[1].in * a[2].in);
-        int64_t place = find_largest(j, plane, out);
+        int64_t place = ed_max_pool_place(j->x, a, plane, out);
 
         if (place < 0)
             put_least(j->y, o);

@@ -224,6 +224,8 @@ bool ed_dim_unify(int64_t *out, int64_t a, int64_t b);
 int ed_infer_scales(const ed_infer *ctx, uint32_t i);
 /* A negative axis made positive; ED_ESHAPE when outside of rank. */
 int ed_infer_axis(const ed_infer *ctx, int64_t axis, int rank, int *out);
+/* The shape that an attribute lists: of the forward operator's input, which a gradient restores. */
+int ed_infer_input_shape(const ed_infer *ctx, const ed_ints *list, ed_shape *out);
 /* An optional output i that no kernel writes: of output 0's shape, ED_EUNSUPPORTED when it is read.
  */
 int ed_infer_unused_output(ed_infer *ctx, uint32_t i, ed_dtype dtype, const char *name);
@@ -285,6 +287,10 @@ int ed_clip_integers(const ed_call *call);
 typedef struct ed_softmax_params {
     int64_t axis; /* as written: may be negative */
 } ed_softmax_params;
+typedef struct ed_softmax_grad_params {
+    ed_softmax_params of;
+    int64_t flatten;
+} ed_softmax_grad_params;
 /* Softmax as [outer, n, inner] over n: before opset 13 everything from the axis on is one row. */
 ED_PLUGIN void ed_softmax_dims(int64_t *outer, int64_t *n, int64_t *inner,
                                const ed_softmax_params *p, const ed_shape *x, bool flatten);

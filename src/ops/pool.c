@@ -11,13 +11,14 @@
  * or its left padding (ONNX Runtime and opset 22 say so for every opset).
  */
 #include "ops/fast.h"
+#include "ops/gradient.h"
 #include "ops/window.h"
 
 #include "base/parallel.h"
 
 #include <math.h>
 
-static const ed_attr_spec pool_attrs[] = {
+const ed_attr_spec ed_pool_attrs[] = {
     ED_ATTR_ENUM_OF("auto_pad", ed_pool_params, auto_pad, ed_auto_pad_words),
     ED_ATTR_INTS_OF("dilations", ed_pool_params, dilations),
     ED_ATTR_INTS_OF("kernel_shape", ed_pool_params, kernel_shape),
@@ -31,22 +32,25 @@ static const ed_attr_spec pool_attrs[] = {
 
 /* ---- inference ---- */
 
-static int pool_infer(ed_infer *ctx, unsigned dtypes)
+int ed_pool_shape(ed_shape *y, const ed_infer *ctx, const ed_shape *x)
 {
     const ed_pool_params *p = ctx->params;
-    const ed_shape *x = &ctx->in[0].shape;
-    ed_shape *y = &ctx->out[0].shape;
     ed_window window;
 
-    ED_TRY(ed_infer_dtypes(ctx, 0, dtypes));
-    ctx->out[0].dtype = ctx->in[0].dtype;
-    if (x->rank < 0)
-        return ED_OK;
     ED_TRY(ed_pool_window(&window, ctx->graph, ctx->node, p, x));
     *y = *x;
     for (int i = 0; i < window.rank; i++)
         y->dim[2 + i] = ed_window_positions(&window, i, x->dim[2 + i], p->ceil_mode != 0);
     return ED_OK;
+}
+
+static int pool_infer(ed_infer *ctx, unsigned dtypes)
+{
+    ED_TRY(ed_infer_dtypes(ctx, 0, dtypes));
+    ctx->out[0].dtype = ctx->in[0].dtype;
+    if (ctx->in[0].shape.rank < 0)
+        return ED_OK;
+    return ed_pool_shape(&ctx->out[0].shape, ctx, &ctx->in[0].shape);
 }
 
 static int max_pool_infer(ed_infer *ctx)
@@ -88,9 +92,7 @@ static int global_infer(ed_infer *ctx)
 typedef struct pool_job {
     const float *x;
     float *y;
-    ed_window_axis axis[3]; /* depth, height, width */
-    int64_t padded_end[3];  /* of each axis: first position beyond the right padding */
-    bool include_pad;
+    ed_pool_axes axes;
 } pool_job;
 
 /* Taps of the window at output position o that lie inside of [first, end). */
@@ -106,19 +108,34 @@ static int64_t count_taps(const ed_window_axis *a, int64_t o, int64_t first, int
     return count;
 }
 
-/* What an average divides by along one axis. */
-static int64_t divisor(const pool_job *j, int axis, int64_t o)
+int64_t ed_pool_divisor(const ed_pool_axes *a, int axis, int64_t o)
 {
-    const ed_window_axis *a = &j->axis[axis];
+    const ed_window_axis *w = &a->axis[axis];
 
-    return j->include_pad ? count_taps(a, o, -a->pad, j->padded_end[axis])
-                          : count_taps(a, o, 0, a->in);
+    return a->include_pad ? count_taps(w, o, -w->pad, a->padded_end[axis])
+                          : count_taps(w, o, 0, w->in);
+}
+
+int ed_pool_axes_of(ed_pool_axes *out, const ed_node *node, const ed_pool_params *p,
+                    const ed_shape *x, const ed_shape *y)
+{
+    ed_window window;
+
+    ED_TRY(ed_pool_window(&window, NULL, node, p, x));
+    out->include_pad = p->count_include_pad != 0;
+    ed_window_axes(out->axis, &window, x, y);
+    for (int a = 0; a < 3; a++) {
+        int i = a - (3 - window.rank);
+
+        out->padded_end[a] = out->axis[a].in + (i >= 0 ? window.pad_end[i] : 0);
+    }
+    return ED_OK;
 }
 
 /* Add tap k along the width of one input row to the output row. */
 static void add_tap(const pool_job *j, float *y, const float *x, int64_t k)
 {
-    const ed_window_axis *a = &j->axis[2];
+    const ed_window_axis *a = &j->axes.axis[2];
     int64_t lo, hi;
 
     ed_window_valid(a, k, &lo, &hi);
@@ -130,7 +147,7 @@ static void add_tap(const pool_job *j, float *y, const float *x, int64_t k)
 /* One row y[n, c, od, oh, :]; row counts them all. */
 static void pool_row(const pool_job *j, int64_t row)
 {
-    const ed_window_axis *d = &j->axis[0], *h = &j->axis[1], *wd = &j->axis[2];
+    const ed_window_axis *d = &j->axes.axis[0], *h = &j->axes.axis[1], *wd = &j->axes.axis[2];
     int64_t od = row / h->out % d->out, oh = row % h->out;
     const float *x = j->x + row / (d->out * h->out) * d->in * h->in * wd->in;
     float *y = j->y + row * wd->out;
@@ -148,10 +165,10 @@ static void pool_row(const pool_job *j, int64_t row)
         }
     }
 
-    int64_t rows = divisor(j, 0, od) * divisor(j, 1, oh);
+    int64_t rows = ed_pool_divisor(&j->axes, 0, od) * ed_pool_divisor(&j->axes, 1, oh);
 
     for (int64_t o = 0; o < wd->out; o++) {
-        int64_t count = rows * divisor(j, 2, o);
+        int64_t count = rows * ed_pool_divisor(&j->axes, 2, o);
 
         y[o] = count > 0 ? y[o] / (float)count : 0.0f;
     }
@@ -166,23 +183,11 @@ static void pool_rows(void *ctx, int64_t begin, int64_t end, int thread)
 
 static int average_pool_forward(const ed_call *c)
 {
-    const ed_pool_params *p = c->params;
-    const ed_shape *x = &c->in[0]->shape, *y = &c->out[0]->shape;
-    ed_window window;
-    pool_job job;
+    pool_job job = { .x = c->in[0]->data, .y = c->out[0]->data };
 
-    ED_TRY(ed_pool_window(&window, NULL, c->node, p, x));
-    job.x = c->in[0]->data;
-    job.y = c->out[0]->data;
-    job.include_pad = p->count_include_pad != 0;
-    ed_window_axes(job.axis, &window, x, y);
-    for (int a = 0; a < 3; a++) {
-        int i = a - (3 - window.rank);
-
-        job.padded_end[a] = job.axis[a].in + (i >= 0 ? window.pad_end[i] : 0);
-    }
+    ED_TRY(ed_pool_axes_of(&job.axes, c->node, c->params, &c->in[0]->shape, &c->out[0]->shape));
     if (c->out[0]->numel > 0)
-        ed_parallel_for(c->out[0]->numel / job.axis[2].out, 1, pool_rows, &job);
+        ed_parallel_for(c->out[0]->numel / job.axes.axis[2].out, 1, pool_rows, &job);
     return ED_OK;
 }
 
@@ -250,27 +255,31 @@ const ed_op ed_ops_pool[] = {
       .opset = { 1, 0 },
       .arity = { 1, 1, 2 },
       .traits = ED_OP_MOVES_DATA,
-      .attrs = pool_attrs,
+      .attrs = ed_pool_attrs,
       .params_size = sizeof(ed_pool_params),
       .infer = max_pool_infer,
-      .forward = { ED_FAST_ROW(ed_onednn_pool), ED_REFERENCE(ed_max_pool_forward) } },
+      .forward = { ED_FAST_ROW(ed_onednn_pool), ED_REFERENCE(ed_max_pool_forward) },
+      .gradient = ed_gradient_max_pool },
     { .type = "AveragePool",
       .opset = { 1, 0 },
       .arity = { 1, 1, 1 },
-      .attrs = pool_attrs,
+      .attrs = ed_pool_attrs,
       .params_size = sizeof(ed_pool_params),
       .infer = average_pool_infer,
-      .forward = { ED_FAST_ROW(ed_onednn_pool), ED_REFERENCE(average_pool_forward) } },
+      .forward = { ED_FAST_ROW(ed_onednn_pool), ED_REFERENCE(average_pool_forward) },
+      .gradient = ed_gradient_average_pool },
     { .type = "GlobalAveragePool",
       .opset = { 1, 0 },
       .arity = { 1, 1, 1 },
       .infer = global_infer,
-      .forward = { ED_FAST_ROW(ed_layout_mean), ED_REFERENCE(global_average_forward) } },
+      .forward = { ED_FAST_ROW(ed_layout_mean), ED_REFERENCE(global_average_forward) },
+      .gradient = ed_gradient_global_average },
     { .type = "GlobalMaxPool",
       .opset = { 1, 0 },
       .arity = { 1, 1, 1 },
       .traits = ED_OP_MOVES_DATA,
       .infer = global_infer,
-      .forward = { ED_REFERENCE(global_max_forward) } },
+      .forward = { ED_REFERENCE(global_max_forward) },
+      .gradient = ed_gradient_global_max },
     { 0 },
 };

@@ -60,6 +60,7 @@ const ed_op ed_ops_power[] = {
       .arity = { 2, 2, 1 },
       .traits = ED_OP_ELEMENTWISE,
       .infer = infer_pow,
-      .forward = { ED_FAST_ROW(ed_vector_unary), ED_REFERENCE(pow_forward) } },
+      .forward = { ED_FAST_ROW(ed_layout_chain), ED_FAST_ROW(ed_vector_unary),
+                   ED_REFERENCE(pow_forward) } },
     { 0 },
 };

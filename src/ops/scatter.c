@@ -7,6 +7,7 @@
  *
  * reduction add, mul, max, min combine what stands there with the update, in order.
  */
+#include "ops/gradient.h"
 #include "ops/indices.h"
 #include "ops/strided.h"
 
@@ -203,17 +204,60 @@ static int elements_forward(const ed_call *c)
     return ED_OK;
 }
 
-#define SCATTER_ROW(name, first, last, infer_fn, forward_fn)                                       \
+/* ---- gradients: of the data dy without what was written over, of the updates dy read there ----
+ */
+
+static int scatter_gradient(ed_grad *g, const char *scatter, const char *gather)
+{
+    const scatter_params *p = g->params;
+    const ed_shape shape = *ed_grad_shape(g, g->in[2]);
+    ed_id dx = ed_grad_dy(g), zeros;
+
+    if (p->reduction > 1)
+        return ed_grad_fail(g, ED_EUNSUPPORTED,
+                            "the reduction %s has no gradient; only none and add have one",
+                            reductions[p->reduction]);
+    if (ed_grad_wants(g, 0) && p->reduction == 0) {
+        ED_TRY(ed_grad_zeros(g, &zeros, &shape));
+        ED_TRY(ed_grad_emit_like(g, &dx, scatter, (ed_id[]){ dx, g->in[1], zeros }, 3));
+    }
+    ED_TRY(ed_grad_give(g, 0, dx));
+    if (!ed_grad_wants(g, 2))
+        return ED_OK;
+    if (!gather)
+        return ed_grad_fail(g, ED_EUNSUPPORTED,
+                            "the updates have no gradient before opset 11; convert the model to "
+                            "opset 11 or later");
+    ED_TRY(ed_grad_emit_like(g, &dx, gather, (ed_id[]){ ed_grad_dy(g), g->in[1] }, 2));
+    return ed_grad_give(g, 2, dx);
+}
+
+static int scatter_nd_gradient(ed_grad *g)
+{
+    return scatter_gradient(g, "ScatterND", "GatherND");
+}
+
+static int scatter_elements_gradient(ed_grad *g)
+{
+    return scatter_gradient(g, "ScatterElements", "GatherElements");
+}
+
+static int early_scatter_gradient(ed_grad *g)
+{
+    return scatter_gradient(g, "Scatter", NULL);
+}
+
+#define SCATTER_ROW(name, first, last, infer_fn, forward_fn, gradient_fn)                          \
     {                                                                                              \
         .type = name, .opset = { first, last }, .arity = { 3, 3, 1 }, .attrs = scatter_attrs,      \
-        .params_size = sizeof(scatter_params), .infer = infer_fn, .forward = {                     \
-            ED_REFERENCE(forward_fn)                                                               \
-        }                                                                                          \
+        .params_size = sizeof(scatter_params), .infer = infer_fn,                                  \
+        .forward = { ED_REFERENCE(forward_fn) }, .gradient = gradient_fn                           \
     }
 
 const ed_op ed_ops_scatter[] = {
-    SCATTER_ROW("ScatterND", 11, 0, nd_infer, nd_forward),
-    SCATTER_ROW("ScatterElements", 11, 0, elements_infer, elements_forward),
-    SCATTER_ROW("Scatter", 9, 10, elements_infer, elements_forward),
+    SCATTER_ROW("ScatterND", 11, 0, nd_infer, nd_forward, scatter_nd_gradient),
+    SCATTER_ROW("ScatterElements", 11, 0, elements_infer, elements_forward,
+                scatter_elements_gradient),
+    SCATTER_ROW("Scatter", 9, 10, elements_infer, elements_forward, early_scatter_gradient),
     { 0 },
 };

@@ -9,6 +9,7 @@
  *
  * Shape and Size read no element: where the executor knows the shapes, they are constants.
  */
+#include "ops/gradient.h"
 #include "ops/strided.h"
 
 #include <math.h>
@@ -196,6 +197,24 @@ static int range_forward(const ed_call *c)
     return ED_OK;
 }
 
+/* start + i delta: the limit only says how many. */
+static int range_gradient(ed_grad *g)
+{
+    const ed_shape y = *ed_grad_shape(g, g->out[0]);
+    ed_tensor *t;
+    ed_id i, d;
+
+    ED_TRY(ed_grad_give_broadcast(g, 0, ed_grad_dy(g)));
+    if (!ed_grad_wants(g, 2))
+        return ED_OK;
+    ED_TRY(ed_tensor_new(&t, ED_F32, &y));
+    for (int64_t k = 0; k < t->numel; k++)
+        ((float *)t->data)[k] = (float)k;
+    ED_TRY(ed_graph_add_constant_take(g->graph, &i, "steps", t));
+    ED_TRY(ed_grad_binary(g, &d, "Mul", ed_grad_dy(g), i));
+    return ed_grad_give_broadcast(g, 2, d);
+}
+
 const ed_op ed_ops_shape_value[] = {
     { .type = "Shape",
       .opset = { 1, 0 },
@@ -204,22 +223,26 @@ const ed_op ed_ops_shape_value[] = {
       .attrs = shape_attrs,
       .params_size = sizeof(shape_params),
       .infer = shape_infer,
-      .forward = { ED_REFERENCE(shape_forward) } },
+      .forward = { ED_REFERENCE(shape_forward) },
+      .gradient = ed_gradient_none },
     { .type = "Size",
       .opset = { 1, 0 },
       .arity = { 1, 1, 1 },
       .traits = ED_OP_READS_SHAPE,
       .infer = size_infer,
-      .forward = { ED_REFERENCE(size_forward) } },
+      .forward = { ED_REFERENCE(size_forward) },
+      .gradient = ed_gradient_none },
     { .type = "ConstantOfShape",
       .opset = { 9, 0 },
       .arity = { 1, 1, 1 },
       .infer = fill_infer,
-      .forward = { ED_REFERENCE(fill_forward) } },
+      .forward = { ED_REFERENCE(fill_forward) },
+      .gradient = ed_gradient_none },
     { .type = "Range",
       .opset = { 11, 0 },
       .arity = { 3, 3, 1 },
       .infer = range_infer,
-      .forward = { ED_REFERENCE(range_forward) } },
+      .forward = { ED_REFERENCE(range_forward) },
+      .gradient = range_gradient },
     { 0 },
 };

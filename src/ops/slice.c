@@ -4,6 +4,7 @@
  *
  * Of an unknown dimension only the whole of it is known again: start 0, an end beyond any size.
  */
+#include "ops/gradient.h"
 #include "ops/strided.h"
 
 #include <string.h>
@@ -219,6 +220,89 @@ static int slice_forward(const ed_call *c)
     return ED_OK;
 }
 
+/* ---- gradient: dy put back where it was read, zeros in between and around ---- */
+
+/* dy along an axis of `outer` x [count] x `inner`, with step - 1 zeros behind each element. */
+static int spread_axis(ed_grad *g, ed_id *dy, int axis, int64_t step)
+{
+    static const int64_t none[4] = { 0 };
+    ed_shape shape = *ed_grad_shape(g, *dy), four = ED_SHAPE(1, shape.dim[axis], 1, 1);
+
+    for (int i = 0; i < shape.rank; i++)
+        if (i != axis)
+            four.dim[i < axis ? 0 : 3] *= shape.dim[i];
+    ED_TRY(ed_grad_reshape(g, dy, *dy, &four));
+    ED_TRY(ed_grad_pad(g, dy, *dy, none, (int64_t[]){ 0, 0, step - 1, 0 }));
+    shape.dim[axis] *= step;
+    return ed_grad_reshape(g, dy, *dy, &shape);
+}
+
+/* The order along an axis turned around; only where Slice has steps. */
+static int turn_axis(ed_grad *g, ed_id *x, int axis)
+{
+    ed_id in[5] = { *x };
+
+    ED_TRY(ed_grad_i64(g, &in[1], &(int64_t){ -1 }, 1));
+    ED_TRY(ed_grad_i64(g, &in[2], &(int64_t){ INT64_MIN }, 1));
+    ED_TRY(ed_grad_i64(g, &in[3], &(int64_t){ axis }, 1));
+    ED_TRY(ed_grad_i64(g, &in[4], &(int64_t){ -1 }, 1));
+    return ed_grad_emit(g, x, "Slice", in, 5);
+}
+
+static int put_back(ed_grad *g, slices *s)
+{
+    const ed_shape shape = *ed_grad_shape(g, g->in[0]);
+    int64_t begin[ED_MAX_RANK] = { 0 }, end[ED_MAX_RANK] = { 0 };
+    ed_id dx = ed_grad_dy(g);
+    bool empty;
+
+    ED_TRY(ed_grad_empty(g, 0, &empty));
+    if (empty)
+        return ED_OK;
+    default_lists(s);
+    for (int i = 0; i < s->starts.n; i++) {
+        int axis = (int)(s->axes.v[i] < 0 ? s->axes.v[i] + shape.rank : s->axes.v[i]);
+        int64_t size = shape.dim[axis];
+        cut k = cut_axis(size, s->starts.v[i], s->ends.v[i], s->steps.v[i]);
+
+        if (k.count > 1 && k.step < 0) {
+            ED_TRY(turn_axis(g, &dx, axis));
+            k.start += (k.count - 1) * k.step;
+            k.step = -k.step;
+        }
+        if (k.count > 1 && k.step > 1)
+            ED_TRY(spread_axis(g, &dx, axis, k.step));
+        begin[axis] = k.start;
+        end[axis] = size - k.start - ed_grad_shape(g, dx)->dim[axis]; /* may cut zeros off */
+    }
+    ED_TRY(ed_grad_pad(g, &dx, dx, begin, end));
+    return ed_grad_give(g, 0, dx);
+}
+
+static int slice_gradient_attrs(ed_grad *g)
+{
+    const slice_params *p = g->params;
+    slices s = { p->axes, p->starts, p->ends, { .n = -1 } };
+
+    return put_back(g, &s);
+}
+
+static int slice_gradient(ed_grad *g)
+{
+    ed_ints lists[4];
+    slices s;
+
+    for (uint32_t i = 1; i < 5; i++) {
+        ed_id id = i < g->n_in ? g->in[i] : ED_NONE;
+        if (id != ED_NONE && !ed_grad_constant(g, id))
+            return ed_grad_fail(g, ED_EUNSUPPORTED,
+                                "input %u is computed; its gradient needs constant bounds", i);
+        ed_list_read(&lists[i - 1], ed_grad_constant(g, id));
+    }
+    s = (slices){ lists[2], lists[0], lists[1], lists[3] };
+    return put_back(g, &s);
+}
+
 const ed_op ed_ops_slice[] = {
     { .type = "Slice",
       .opset = { 1, 9 },
@@ -227,12 +311,14 @@ const ed_op ed_ops_slice[] = {
       .attrs = slice_attrs,
       .params_size = sizeof(slice_params),
       .infer = slice_infer_attrs,
-      .forward = { ED_REFERENCE(slice_forward_attrs) } },
+      .forward = { ED_REFERENCE(slice_forward_attrs) },
+      .gradient = slice_gradient_attrs },
     { .type = "Slice",
       .opset = { 10, 0 },
       .arity = { 3, 5, 1 },
       .traits = ED_OP_MOVES_DATA,
       .infer = slice_infer,
-      .forward = { ED_REFERENCE(slice_forward) } },
+      .forward = { ED_REFERENCE(slice_forward) },
+      .gradient = slice_gradient },
     { 0 },
 };

@@ -3,6 +3,7 @@
  *     (i, j, c) of DCR, or (c, i, j) of CRD, goes to row h b + i and column w b + j
  * SpaceToDepth (1, 13)                       the way back of DCR
  */
+#include "ops/gradient.h"
 #include "ops/strided.h"
 
 typedef struct space_params {
@@ -110,6 +111,36 @@ static int to_depth_forward(const ed_call *c)
     return ED_OK;
 }
 
+static int to_space_gradient(ed_grad *g)
+{
+    const space_params *p = g->params;
+    const ed_shape x = *ed_grad_shape(g, g->in[0]);
+    const int64_t b = p->blocksize;
+    const ed_attr attrs[] = { { .name = "blocksize", .type = ED_ATTR_INT, .i = b }, { 0 } };
+    ed_id dx = ed_grad_dy(g);
+
+    if (p->mode == MODE_DCR) {
+        ED_TRY(ed_grad_emit_node(g, &dx, 1, "SpaceToDepth", &dx, 1, attrs));
+        return ed_grad_give(g, 0, dx);
+    }
+    ED_TRY(ed_grad_reshape(g, &dx, dx,
+                           &ED_SHAPE(x.dim[0], x.dim[1] / (b * b), x.dim[2], b, x.dim[3], b)));
+    ED_TRY(ed_grad_transpose(g, &dx, dx, (int64_t[]){ 0, 1, 3, 5, 2, 4 }));
+    ED_TRY(ed_grad_reshape(g, &dx, dx, &x));
+    return ed_grad_give(g, 0, dx);
+}
+
+static int to_depth_gradient(ed_grad *g)
+{
+    const space_params *p = g->params;
+    const ed_attr attrs[] = { { .name = "blocksize", .type = ED_ATTR_INT, .i = p->blocksize },
+                              { 0 } };
+    ed_id dx = ed_grad_dy(g);
+
+    ED_TRY(ed_grad_emit_node(g, &dx, 1, "DepthToSpace", &dx, 1, attrs));
+    return ed_grad_give(g, 0, dx);
+}
+
 const ed_op ed_ops_space[] = {
     { .type = "DepthToSpace",
       .opset = { 1, 0 },
@@ -118,7 +149,8 @@ const ed_op ed_ops_space[] = {
       .attrs = space_attrs,
       .params_size = sizeof(space_params),
       .infer = to_space_infer,
-      .forward = { ED_REFERENCE(to_space_forward) } },
+      .forward = { ED_REFERENCE(to_space_forward) },
+      .gradient = to_space_gradient },
     { .type = "SpaceToDepth",
       .opset = { 1, 0 },
       .arity = { 1, 1, 1 },
@@ -126,6 +158,7 @@ const ed_op ed_ops_space[] = {
       .attrs = space_attrs,
       .params_size = sizeof(space_params),
       .infer = to_depth_infer,
-      .forward = { ED_REFERENCE(to_depth_forward) } },
+      .forward = { ED_REFERENCE(to_depth_forward) },
+      .gradient = to_depth_gradient },
     { 0 },
 };

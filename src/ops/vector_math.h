@@ -79,4 +79,54 @@ ED_BODY float ed_vector_erfc(float x, float *erf)
     return x < 1.0f ? 1.0f - s : t;
 }
 
+/* To 1e-6, as Gelu below. */
+ED_BODY float ed_vector_erf(float x)
+{
+    float erf;
+    ed_vector_erfc(fabsf(x), &erf);
+    return x < 0.0f ? -erf : erf;
+}
+
+/* x Phi(x) = max(x, 0) - |x| / 2 erfc(|x| / sqrt 2) */
+ED_BODY float ed_vector_gelu(float x)
+{
+    float magnitude = fabsf(x), erf;
+    float tail = ed_vector_erfc(magnitude * 0.707106781f, &erf);
+    magnitude =
+        magnitude > 32.0f ? 32.0f : magnitude; /* there the tail is 0, infinity times it not */
+    return (x < 0.0f ? 0.0f : x) - 0.5f * magnitude * tail;
+}
+
+/* x / (1 + exp(-2 sqrt(2 / pi) (x + 0.044715 x^3))) */
+ED_BODY float ed_vector_gelu_tanh(float x)
+{
+    float u = 0.797884561f * (x + 0.044715f * (x * x) * x);
+    float low = x < -32.0f ? -32.0f : x; /* there the quotient is 0, infinity over infinity not */
+    return low / (1.0f + ed_vector_exp(-2.0f * u));
+}
+
+/* pow(-0, 1/2) is +0 and pow(-infinity, 1/2) infinity, unlike their roots. */
+ED_BODY float ed_vector_root_power(float x)
+{
+    return x == -INFINITY ? INFINITY : sqrtf(x + 0.0f);
+}
+
+/*
+ * tanh(x) to 2e-7, relatively; NaN stays (S. Moshier, Cephes mathematical library, tanhf).
+ *     |x| < 0.625   x + x^3 P(x^2)
+ *     else          1 - 2 / (exp(2 |x|) + 1), of x's sign
+ */
+ED_BODY float ed_vector_tanh(float x)
+{
+    float magnitude = fabsf(x), z = x * x, p = -5.70498872745e-3f;
+    p = p * z + 2.06390887954e-2f;
+    p = p * z - 5.37397155531e-2f;
+    p = p * z + 1.33314422036e-1f;
+    p = p * z - 3.33332819422e-1f;
+    p = p * z * x + x;
+    float far = 1.0f - 2.0f / (ed_vector_exp(2.0f * magnitude) + 1.0f);
+    far = x < 0.0f ? -far : far;
+    return magnitude < 0.625f ? p : far;
+}
+
 #endif

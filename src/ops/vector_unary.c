@@ -2,44 +2,12 @@
  * Functions of one number by vector instructions, in the layout in which the input lies, in place
  * if it dies: Erf and Gelu to 1e-6, Exp to 2 units in the last place, Sqrt, and Pow of a constant
  * exponent of 2, 3, 1/2 or -1.
- *
- *     Gelu "none"  x Phi(x) = max(x, 0) - |x| / 2 erfc(|x| / sqrt 2)
- *     Gelu "tanh"  x / (1 + exp(-2 sqrt(2 / pi) (x + 0.044715 x^3)))
  */
 #include "base/parallel.h"
 #include "ops/fast.h"
 #include "ops/vector_math.h"
 
 typedef void (*vector_fn)(float *y, const float *x, int64_t n);
-
-ED_BODY float erf_of(float x)
-{
-    float erf;
-    ed_vector_erfc(fabsf(x), &erf);
-    return x < 0.0f ? -erf : erf;
-}
-
-ED_BODY float gelu_of(float x)
-{
-    float magnitude = fabsf(x), erf;
-    float tail = ed_vector_erfc(magnitude * 0.707106781f, &erf);
-    magnitude =
-        magnitude > 32.0f ? 32.0f : magnitude; /* there the tail is 0, infinity times it not */
-    return (x < 0.0f ? 0.0f : x) - 0.5f * magnitude * tail;
-}
-
-ED_BODY float gelu_tanh_of(float x)
-{
-    float u = 0.797884561f * (x + 0.044715f * (x * x) * x);
-    float low = x < -32.0f ? -32.0f : x; /* there the quotient is 0, infinity over infinity not */
-    return low / (1.0f + ed_vector_exp(-2.0f * u));
-}
-
-/* pow(-0, 1/2) is +0 and pow(-infinity, 1/2) infinity, unlike their roots. */
-ED_BODY float root_power_of(float x)
-{
-    return x == -INFINITY ? INFINITY : sqrtf(x + 0.0f);
-}
 
 #define DEFINE_VECTOR(name, EXPR)                                                                  \
     ED_BODY void name##_body(float *y, const float *x, int64_t n)                                  \
@@ -52,14 +20,14 @@ ED_BODY float root_power_of(float x)
 #define SQUARE(x)     ((x) * (x))
 #define CUBE(x)       ((x) * (x) * (x))
 #define RECIPROCAL(x) (1.0f / (x))
-DEFINE_VECTOR(erf_vector, erf_of)
-DEFINE_VECTOR(gelu_vector, gelu_of)
-DEFINE_VECTOR(gelu_tanh_vector, gelu_tanh_of)
+DEFINE_VECTOR(erf_vector, ed_vector_erf)
+DEFINE_VECTOR(gelu_vector, ed_vector_gelu)
+DEFINE_VECTOR(gelu_tanh_vector, ed_vector_gelu_tanh)
 DEFINE_VECTOR(exp_vector, ed_vector_exp)
 DEFINE_VECTOR(sqrt_vector, sqrtf)
 DEFINE_VECTOR(square_vector, SQUARE)
 DEFINE_VECTOR(cube_vector, CUBE)
-DEFINE_VECTOR(root_power_vector, root_power_of)
+DEFINE_VECTOR(root_power_vector, ed_vector_root_power)
 DEFINE_VECTOR(reciprocal_vector, RECIPROCAL)
 
 /* ---- which one ---- */

@@ -93,6 +93,30 @@ bool ed_view_reshape(ed_view *view, const ed_shape *shape)
     return true;
 }
 
+static bool is_row_major(ed_layout layout)
+{
+    return layout == ED_LAYOUT_PLAIN || layout == ED_LAYOUT_PLAIN_BF16;
+}
+
+/* A Transpose with an output of its own. On a device one that leaves every byte in its place
+ * overwrites its input, and what reads its output may overwrite that. */
+static bool copies(const ed_kernel_plan *p, ed_id to, const int64_t *perm, const ed_view *from)
+{
+    int64_t last = -1;
+    if (!p->device)
+        return true;
+    if (!is_row_major(p->layouts[from->value]) || !is_row_major(p->layouts[to]))
+        return false;
+    for (int i = 0; i < from->shape.rank; i++) {
+        if (from->shape.dim[perm[i]] == 1)
+            continue;
+        if (perm[i] < last)
+            return true;
+        last = perm[i];
+    }
+    return false;
+}
+
 /* *safe: the last reader of the memory is a Transpose on the way, which does not overwrite it. */
 static ed_view look(const ed_kernel_plan *p, ed_id value, int depth, bool *safe)
 {
@@ -111,8 +135,9 @@ static ed_view look(const ed_kernel_plan *p, ed_id value, int depth, bool *safe)
     ed_view view = look(p, node->in[0], depth + 1, safe);
     if (transpose) {
         ed_transpose_perm_of(perm, node, view.shape.rank);
+        *safe = *safe ||
+                (p->last_read[view.value] == p->order[producer] && copies(p, value, perm, &view));
         ed_view_permute(&view, perm);
-        *safe = *safe || p->last_read[view.value] == p->order[producer];
     } else if (!ed_view_reshape(&view, &dense.shape)) {
         *safe = false;
         return dense;

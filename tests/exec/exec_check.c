@@ -67,9 +67,15 @@ double difference(const ed_tensor *a, const ed_tensor *b)
 
 compiled check_against_reference(const char *text, int64_t batch, double tolerance)
 {
+    return check_with_options(text, batch, tolerance, NULL);
+}
+
+compiled check_with_options(const char *text, int64_t batch, double tolerance,
+                            const ed_exec_options *opts)
+{
     ed_exec_options reference = { .reference = true };
     compiled slow = compile_text(text, batch, &reference);
-    compiled fast = compile_text(text, batch, NULL);
+    compiled fast = compile_text(text, batch, opts);
     run(&slow);
     run(&fast);
     run(&fast); /* buffers hold the first run's values now */

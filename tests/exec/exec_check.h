@@ -29,6 +29,9 @@ double difference(const ed_tensor *a, const ed_tensor *b);
 /* Run `text` with fast kernels and with reference kernels: every output agrees to `tolerance`.
  * Returns the fast one for more checks. */
 compiled check_against_reference(const char *text, int64_t batch, double tolerance);
+/* The same with options for the fast one. */
+compiled check_with_options(const char *text, int64_t batch, double tolerance,
+                            const ed_exec_options *opts);
 /* Does the printed plan hold this text? */
 bool plan_says(const ed_exec *exec, const char *text);
 

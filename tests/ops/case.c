@@ -234,8 +234,7 @@ static int set_attr(ed_graph *g, ed_id node, const case_attr *a)
         g, node, &(ed_attr){ .name = a->name, .type = ED_ATTR_STRING, .s = { v, strlen(v) } });
 }
 
-/* *id becomes Conv(*id, identity): the same numbers. */
-static int convolve(ed_graph *g, ed_id *id, const ed_shape *shape)
+int case_convolve(ed_graph *g, ed_id *id, const ed_shape *shape)
 {
     ed_shape kernel = { shape->rank, { shape->dim[1], shape->dim[1], 1, 1, 1 } };
     ed_tensor *identity = NULL;
@@ -250,7 +249,7 @@ static int convolve(ed_graph *g, ed_id *id, const ed_shape *shape)
     return ED_OK;
 }
 
-static bool is_image(const op_case *c, const ed_tensor *t)
+bool case_is_image(const op_case *c, const ed_tensor *t)
 {
     return t->dtype == ED_F32 && t->shape.rank >= 3 && t->shape.rank <= 5 && t->numel > 0 &&
            t->shape.dim[1] <= 64 && (c->opset >= 7 || *c->domain) && !strstr(c->line, "special");
@@ -271,7 +270,7 @@ static int add_input(ed_graph *g, ed_id *id, const op_case *c, uint32_t i, const
     g->values[*id].dtype = c->in[i].dtype;
     g->values[*id].shape = c->in[i].shape;
     ED_TRY(ed_graph_add_input(g, *id));
-    return form.convolved && is_image(c, data) ? convolve(g, id, &data->shape) : ED_OK;
+    return form.convolved && case_is_image(c, data) ? case_convolve(g, id, &data->shape) : ED_OK;
 }
 
 static int add_node(ed_graph *g, const op_case *c, const ed_id *in)

@@ -31,7 +31,7 @@ typedef struct op_case {
     bool fastnan;         /* a fast row need not give NaN where the reference does */
     bool constant, fixed; /* all inputs are constants, all but input 0: the shape needs them */
     bool dynamic;         /* integers after input 0 need not be constant */
-    bool nograd;  /* its gradients are not compared with finite differences */
+    bool nograd;          /* its gradients are not compared with finite differences */
     uint32_t n_in, n_out, n_attrs;
     uint32_t output; /* the one that is compared */
     case_input in[CASE_MAX_IN];
@@ -54,6 +54,10 @@ enum { CASE_NO_CONSTANTS = CASE_MAX_IN };
 /* The case as a graph with its node and the data, of which data[i] is NULL when omitted. */
 int case_build(ed_graph **g, ed_tensor **data, const op_case *c, case_form form);
 void case_free_data(ed_tensor **data);
+/* Whether a `convolved` form has the convolution before this input. */
+bool case_is_image(const op_case *c, const ed_tensor *t);
+/* *id becomes Conv(*id, identity): the same numbers. */
+int case_convolve(ed_graph *g, ed_id *id, const ed_shape *shape);
 
 /* Deterministic data, bit for bit the same as in golden_case.py. */
 int case_generate(ed_tensor **out, const op_case *c, uint32_t input);

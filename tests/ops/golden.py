@@ -14,6 +14,7 @@ try:
     import numpy as np
 
     import golden_case
+    import golden_gradients_moves  # noqa: F401 (registers its operators)
     import golden_conv_grad  # noqa: F401 (registers its operators)
     import golden_gradients  # noqa: F401 (registers its operators)
     import golden_loss  # noqa: F401 (registers its operators)

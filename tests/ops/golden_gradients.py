@@ -112,3 +112,22 @@ def fake_quantize_scale_grad(x, attrs, opset):
     terms = x[0] * np.where(r < low, low, np.where(r > high, high, r - ratio))
     axis = attrs.get("axis", -1)
     return terms.sum(tuple(i for i in range(terms.ndim) if i != axis)).reshape(x[2].shape)
+
+
+# ---- Softmax ----
+def rows(t, attrs):
+    """The tensor and the axes that the sum goes over."""
+    axis = attrs.get("axis", -1) % t.ndim
+    return wide(t), tuple(range(axis, t.ndim)) if attrs.get("flatten") else axis
+
+
+@op("ed::SoftmaxGrad")
+def softmax_grad(x, attrs, opset):
+    (dy, axes), y = rows(x[0], attrs), wide(x[1])
+    return y * (dy - (dy * y).sum(axes, keepdims=True))
+
+
+@op("ed::LogSoftmaxGrad")
+def log_softmax_grad(x, attrs, opset):
+    (dy, axes), y = rows(x[0], attrs), wide(x[1])
+    return dy - np.exp(y) * dy.sum(axes, keepdims=True)

@@ -12,55 +12,18 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "backend/backend.h"
-#include "case.h"
-#include "ed/exec.h"
+#include "harness.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_FAMILIES = 32 };
 static const double reference_nmse = 1e-10;
-static double fast_nmse = 1e-9;
-static ed_exec_options exec_options;
-static bool rounds_products, rounds_storage; /* to tf32 or bfloat16; all values to bfloat16 */
-static int on_host; /* runs in which the device had no kernel for the node */
+static size_t on_host; /* runs in which the device had no kernel for the node */
 static const case_form all_constant = { 0, false }, weights_constant = { 1, false },
                        none_constant = { CASE_NO_CONSTANTS, false };
 
-typedef struct family {
-    char name[64];
-    op_case *cases;
-    size_t count;
-} family;
-
-static family families[MAX_FAMILIES];
-static size_t n_families;
 static expected_file expected;
 static bool have_expected;
-
-/* Runs one check over the cases of a family; a check says what is wrong in text. */
-typedef bool (*check_fn)(char *text, size_t size, const op_case *c);
-
-static void check_family(const family *f, bool failing, check_fn check)
-{
-    int failed = 0, checked = 0;
-    for (size_t i = 0; i < f->count; i++) {
-        const op_case *c = &f->cases[i];
-        char text[512] = "";
-        if (failing != (c->code[0] != '\0'))
-            continue;
-        checked++;
-        if (check(text, sizeof text, c))
-            continue;
-        print_error("%s.txt:%d (opset %lld): %s\n    %s\n", f->name, c->number, (long long)c->opset,
-                    c->line, text);
-        failed++;
-    }
-    print_message("           %d of %d cases\n", checked - failed, checked);
-    assert_int_equal(failed, 0);
-}
 
 /* ---- reference ---- */
 static int evaluate(ed_tensor **out, const op_case *c)
@@ -232,52 +195,24 @@ static void test_shapes(void **state)
 }
 
 /* ---- fast rows ---- */
-/* Run through the executor; *out is a copy, `plan` receives the printed plan. */
-static int run_executor(ed_tensor **out, const ed_graph *g, ed_tensor *const *data, char **plan)
-{
-    int rc = ED_OK;
-    ed_exec *exec = NULL;
-    ed_shape shapes[CASE_MAX_IN];
-    const ed_tensor *inputs[CASE_MAX_IN], *outputs[1] = { NULL };
-    size_t size = 0;
-    FILE *file = NULL;
-
-    for (size_t i = 0; i < g->n_inputs; i++) {
-        const char *name = g->values[g->inputs[i]].name; /* "in<number>" */
-        inputs[i] = data[atoi(name + 2)];
-        shapes[i] = inputs[i]->shape;
-    }
-    ED_GOTO(ed_exec_new(&exec, g, shapes, &exec_options));
-    on_host += ed_exec_get_stats(exec).host_steps > 0;
-    file = open_memstream(plan, &size);
-    ED_GOTO(file ? ed_exec_print(exec, file) : ED_ENOMEM);
-    ED_GOTO(ed_exec_run(exec, inputs, outputs));
-    ED_GOTO(ed_exec_run(exec, inputs, outputs)); /* nothing of the first run may stay behind */
-    if (exec_options.device)
-        ED_GOTO(ed_exec_run(exec, inputs, outputs)); /* the second was recorded: replay it */
-    ED_GOTO(ed_tensor_clone(out, outputs[0]));
-done:
-    if (file)
-        fclose(file);
-    ed_exec_free(exec);
-    return rc;
-}
-
 static bool check_executor(char *text, size_t size, const op_case *c, case_form form,
                            const ed_tensor *want)
 {
     ed_graph *g = NULL;
     ed_tensor *data[CASE_MAX_IN], *got = NULL;
     char *plan = NULL;
+    size_t host_steps = 0;
     bool good = false;
-    if (case_build(&g, data, c, form) != ED_OK || run_executor(&got, g, data, &plan) != ED_OK)
+    if (case_build(&g, data, c, form) != ED_OK ||
+        harness_execute(&got, g, data, &harness.exec, &plan, &host_steps) != ED_OK)
         snprintf(text, size, "%s", ed_error_last());
     else {
         if (c->fastnan)
             tensors_forgive_nan(got, want);
-        bool rounded = rounds_storage || (rounds_products && form.convolved);
+        on_host += host_steps > 0;
+        bool rounded = harness.rounds_storage || (harness.rounds_products && form.convolved);
         case_match match = rounded && want->dtype == ED_F32 ? MATCH_NMSE : c->match;
-        good = tensors_match(text, size, got, want, match, fast_nmse);
+        good = tensors_match(text, size, got, want, match, harness.nmse);
     }
     if (plan && (!good || getenv("ED_TEST_VERBOSE")))
         print_message("%s\n%s", c->line, plan);
@@ -300,7 +235,7 @@ static bool check_fast(char *text, size_t size, const op_case *c)
     };
     bool good = true;
     for (size_t i = 0; good && i < ED_LENGTH(forms); i++) {
-        if (rounds_products && forms[i].convolved && want->dtype != ED_F32)
+        if (harness.rounds_products && forms[i].convolved && want->dtype != ED_F32)
             continue; /* a rounded operand may give another integer */
         good = check_executor(text, size, c, forms[i], want);
     }
@@ -312,96 +247,28 @@ static void test_fast(void **state)
 {
     on_host = 0;
     check_family(*state, false, check_fast);
-    if (exec_options.device && on_host)
-        print_message("           %d runs on the host\n", on_host);
-}
-
-/* Limits of the normalized mean square error by precision. */
-static bool choose_device(void)
-{
-    static const struct {
-        const char *name;
-        double nmse;
-    } limits[] = { { "fp32", 1e-10 }, { "tf32", 1e-5 }, { "bf16", 1e-3 } };
-    const char *precision = getenv("ED_TEST_PRECISION");
-    exec_options.device = getenv("ED_TEST_DEVICE");
-    exec_options.precision = precision ? precision : "fp32";
-    rounds_storage = strcmp(exec_options.precision, "bf16") == 0;
-    rounds_products = exec_options.device && strcmp(exec_options.precision, "fp32") != 0;
-    if (!exec_options.device)
-        return true;
-    for (size_t i = 0; i < ED_LENGTH(limits); i++)
-        if (strcmp(limits[i].name, exec_options.precision) == 0)
-            fast_nmse = limits[i].nmse;
-    const ed_device *device;
-    if (ed_device_open(&device, exec_options.device, NULL) == ED_OK)
-        return true;
-    print_message("skipped: %s\n", ed_error_last());
-    return false;
+    if (harness.exec.device && on_host)
+        print_message("           %zu runs on the host\n", on_host);
 }
 
 /* ---- the program ---- */
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(((const family *)a)->name, ((const family *)b)->name);
-}
-
-static int load(const char *folder, const char *only)
-{
-    DIR *dir = opendir(folder);
-    ED_FAIL_IF(!dir, ED_ENOTFOUND, "there is no folder '%s'", folder);
-    int rc = ED_OK;
-    for (struct dirent *entry = readdir(dir); entry && rc == ED_OK; entry = readdir(dir)) {
-        char path[1024];
-        size_t length = strlen(entry->d_name);
-        if (length < 5 || length > 60 || strcmp(entry->d_name + length - 4, ".txt") != 0 ||
-            n_families == MAX_FAMILIES)
-            continue;
-        family *f = &families[n_families];
-        snprintf(f->name, sizeof f->name, "%.*s", (int)length - 4, entry->d_name);
-        if (only && strcmp(only, f->name) != 0)
-            continue;
-        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        n_families++;
-        rc = case_read(&f->cases, &f->count, path);
-    }
-    closedir(dir);
-    qsort(families, n_families, sizeof *families, compare_names);
-    return rc;
-}
-
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        CMUnitTestFunction fn;
-    } checks[] = { { "reference", test_reference },
-                   { "failures", test_failures },
-                   { "memory", test_memory },
-                   { "shapes", test_shapes },
-                   { "fast rows", test_fast } };
-    static struct CMUnitTest tests[MAX_FAMILIES * ED_LENGTH(checks)];
-    static char names[MAX_FAMILIES * ED_LENGTH(checks)][80];
-    size_t n = 0;
-
-    if (argc < 3 || load(argv[1], argc > 3 ? argv[3] : NULL) != ED_OK) {
+    static const family_test tests[] = { { "reference", test_reference, false },
+                                         { "failures", test_failures, false },
+                                         { "memory", test_memory, false },
+                                         { "shapes", test_shapes, false },
+                                         { "fast rows", test_fast, true } };
+    if (argc < 3 || families_read(argv[1], argc > 3 ? argv[3] : NULL) != ED_OK) {
         fprintf(stderr, "%s\n",
                 argc < 3 ? "usage: test_ops CASES_FOLDER EXPECTED_FILE [family]" : ed_error_last());
         return 2;
     }
-    if (!choose_device())
+    if (!harness_choose_device())
         return 77;
     have_expected = expected_read(&expected, argv[2]) == ED_OK;
-    for (size_t f = 0; f < n_families; f++) {
-        size_t first = exec_options.device ? ED_LENGTH(checks) - 1 : 0;
-        for (size_t k = first; k < ED_LENGTH(checks); k++, n++) {
-            snprintf(names[n], sizeof names[n], "%.63s: %s", families[f].name, checks[k].name);
-            tests[n] = (struct CMUnitTest){ names[n], checks[k].fn, NULL, NULL, &families[f] };
-        }
-    }
-    int failed = _cmocka_run_group_tests("operators", tests, n, NULL, NULL);
-    for (size_t f = 0; f < n_families; f++)
-        ed_free(families[f].cases);
+    int failed = families_run(tests, ED_LENGTH(tests));
+    families_free();
     expected_free(&expected);
     return failed;
 }

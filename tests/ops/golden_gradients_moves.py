@@ -1,0 +1,48 @@
+"""Gradients of operators that move elements, pool and normalize, in NumPy; see golden_ops.py."""
+
+import numpy as np
+
+from golden_ops import Window, inside, op
+
+
+@op("ed::GatherGrad")
+def gather_grad(x, attrs, opset):
+    shape, axis = attrs["input_shape"], attrs.get("axis", 0)
+    dx = np.zeros(shape)
+    np.add.at(np.moveaxis(dx, axis, 0), x[1], np.moveaxis(x[0], range(axis % len(shape), axis % len(shape) + x[1].ndim), range(x[1].ndim)))
+    return dx
+
+
+def windows(x, attrs):
+    """Of each output position its place, the places of its taps inside, and what an average divides by."""
+    dims = x.shape[2:]
+    window = Window(attrs, dims)
+    padded = [n + e for n, e in zip(dims, window.end)]
+    for position in np.ndindex(*window.outputs(dims, bool(attrs.get("ceil_mode", 0)))):
+        places = [window.place(position, tap) for tap in window.taps()]
+        taps = [tuple(at) for at in places if inside(at, dims)]
+        count = len(taps)
+        if attrs.get("count_include_pad"):
+            count = sum(all(-b <= i < n for i, b, n in zip(at, window.begin, padded)) for at in places)
+        yield position, taps, count
+
+
+@op("ed::MaxPoolGrad")
+def max_pool_grad(x, attrs, opset):
+    dy, data = x
+    dx = np.zeros(data.shape)
+    for position, taps, _ in windows(data, attrs):
+        for n, c in np.ndindex(*data.shape[:2]) if taps else ():
+            values = np.array([data[(n, c, *at)] for at in taps])
+            dx[(n, c, *taps[np.argmax(values)])] += dy[(n, c, *position)]  # the first NaN, where there is one
+    return dx
+
+
+@op("ed::AveragePoolGrad")
+def average_pool_grad(x, attrs, opset):
+    dy, data = x
+    dx = np.zeros(data.shape)
+    for position, taps, count in windows(data, attrs):
+        for at in taps:
+            dx[(slice(None), slice(None), *at)] += dy[(slice(None), slice(None), *position)].astype(np.float64) / count
+    return dx
