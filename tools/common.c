@@ -148,7 +148,7 @@ int tool_device(const char **out, const char *wanted)
     return ED_OK;
 }
 
-static bool has_fixed_batch(const ed_graph *graph)
+bool tool_fixed_batch(const ed_graph *graph)
 {
     for (size_t i = 0; i < ed_graph_input_count(graph); i++) {
         ed_value_info input = ed_graph_input(graph, i);
@@ -161,14 +161,14 @@ static bool has_fixed_batch(const ed_graph *graph)
 int64_t tool_batch(int64_t wanted, const ed_graph *graph, const char *device)
 {
     enum { BATCH_GPU = 128 };
-    bool chosen = wanted || has_fixed_batch(graph) || strcmp(device, ED_DEVICE_CPU) == 0;
+    bool chosen = wanted || tool_fixed_batch(graph) || strcmp(device, ED_DEVICE_CPU) == 0;
     return chosen ? wanted : BATCH_GPU;
 }
 
 bool tool_smaller_batch(int64_t *batch, int rc, const ed_graph *graph, const char *device)
 {
     if (rc != ED_ENOMEM || strcmp(device, ED_DEVICE_CPU) == 0 || *batch == 1 ||
-        has_fixed_batch(graph))
+        tool_fixed_batch(graph))
         return false;
     *batch /= 2;
     progress_clear();

@@ -116,17 +116,6 @@ typedef struct job {
     ed_plan_options plan_options;
 } job;
 
-/* "<model without .onnx>_int8.onnx" */
-static int default_output(char **out, const char *model)
-{
-    size_t stem = strlen(model);
-    if (stem > 5 && !strcmp(model + stem - 5, ".onnx"))
-        stem -= 5;
-    return asprintf(out, "%.*s_int8.onnx", (int)stem, model) < 0
-               ? tool_fail(ED_ENOMEM, "memory ran out")
-               : ED_OK;
-}
-
 static int check_paths(job *j)
 {
     const settings *s = j->s;
@@ -134,7 +123,7 @@ static int check_paths(job *j)
     if (s->output)
         j->output = strdup(s->output);
     else
-        TRY(default_output(&j->output, j->model));
+        TRY(tool_output_beside(&j->output, j->model, "_int8.onnx"));
     if (!j->output)
         return tool_fail(ED_ENOMEM, "memory ran out");
     if (tool_same_file(j->output, j->model))

@@ -15,6 +15,8 @@ static const char check_path[] = "test_train_check.h5", log_path[] = "test_train
 
 enum { SAMPLES = 45, BATCH = 8, BATCHES = 6 /* of an epoch: the last one is filled up */ };
 
+static const float initial_scale = 0.05f; /* of the activations, before training */
+
 /* One run: what is given, and what came out. */
 typedef struct job {
     ed_graph *graph, *teacher;
@@ -25,7 +27,7 @@ typedef struct job {
 
 static job start(void)
 {
-    job j = { .graph = toy_quantized(toy_mlp, 0.02f), .teacher = graph_from(toy_mlp, true) };
+    job j = { .graph = toy_quantized(toy_mlp, initial_scale), .teacher = graph_from(toy_mlp, true) };
     j.train = toy_open(train_path, j.graph, BATCH);
     j.opts = (ed_qat_options){
         .epochs = 4, .loss = "labels", .learning_rate = 0.05, .seed = 1, .schedule = "cosine"
@@ -113,7 +115,7 @@ static void test_learns(void **unused)
         seen s = { 0 };
         j.opts.loss = losses[i / 2];
         j.opts.optimizer = optimizers[i % 2];
-        j.opts.learning_rate = i % 2 ? 0.02 : 0.05;
+        j.opts.learning_rate = 0.05;
         j.opts.report = watch;
         j.opts.report_ctx = &s;
         j.opts.epochs = 8;
@@ -125,7 +127,7 @@ static void test_learns(void **unused)
         assert_true(j.result.loss == s.last);
         if (i < 2) { /* labels: from chance to nearly all */
             assert_true(s.last < 0.5 * s.first);
-            assert_true(accuracy_of(j.graph, train_path) > 90);
+            assert_true(accuracy_of(j.graph, train_path) > 85);
         } else {
             assert_true(s.last < s.first);
         }
@@ -142,10 +144,10 @@ static void test_scales(void **unused)
         job j = start();
         j.opts.scales = names[i];
         train_well(&j);
-        assert_int_equal(scale_of(j.graph, "x") != 0.02f, i > 0);
+        assert_int_equal(scale_of(j.graph, "x") != initial_scale, i > 0);
         assert_true(scale_of(j.graph, "r") > 0);
         if (i == 1) /* towards the largest |x| / 127 */
-            assert_true(scale_of(j.graph, "x") < 0.02f && scale_of(j.graph, "x") > 0.013f);
+            assert_true(scale_of(j.graph, "x") < initial_scale && scale_of(j.graph, "x") > 0.013f);
         finish(&j);
     }
     for (size_t i = 0; i < 2; i++) {
