@@ -289,7 +289,7 @@ static int apply_weight(ed_plan *plan, size_t i, const ed_graph *graph, const ch
     float *scales = ed_malloc(n * sizeof *scales);
     if (!scales)
         return ED_ENOMEM;
-    int rc = ed_weight_scales(scales, w, point->axis, method, 8);
+    int rc = ed_weight_scales(scales, w, point->axis, method, point->bits);
     if (rc != ED_OK)
         ed_error_context(rc, "weight '%s'", point->value);
     else
