@@ -7,6 +7,28 @@
 
 /* ---- statuses ---- */
 
+/* After these every call fails, until the process ends. */
+static bool is_lost(cudaError_t status)
+{
+    static const cudaError_t statuses[] = { cudaErrorIllegalAddress,
+                                            cudaErrorMisalignedAddress,
+                                            cudaErrorInvalidAddressSpace,
+                                            cudaErrorInvalidPc,
+                                            cudaErrorIllegalInstruction,
+                                            cudaErrorHardwareStackError,
+                                            cudaErrorAssert,
+                                            cudaErrorLaunchFailure,
+                                            cudaErrorLaunchTimeout,
+                                            cudaErrorECCUncorrectable,
+                                            cudaErrorNvlinkUncorrectable,
+                                            cudaErrorContextIsDestroyed,
+                                            cudaErrorDeviceUninitialized };
+    for (size_t i = 0; i < ED_LENGTH(statuses); i++)
+        if (statuses[i] == status)
+            return true;
+    return false;
+}
+
 int ed_cuda_status(int status, const char *what)
 {
     if (status == cudaSuccess)
@@ -18,7 +40,21 @@ int ed_cuda_status(int status, const char *what)
                             "%s: the GPU's memory ran out; use a smaller --batch, or free the "
                             "memory that other processes hold",
                             what);
+    if (is_lost((cudaError_t)status))
+        return ed_error_set(ED_EINTERNAL,
+                            "%s: the GPU was lost: CUDA failed: %s; an earlier kernel may be the "
+                            "cause, CUDA_LAUNCH_BLOCKING=1 in the environment tells which",
+                            what, text);
     return ed_error_set(ED_EINTERNAL, "%s: CUDA failed: %s", what, text);
+}
+
+int ed_cuda_check(const char *what)
+{
+    cudaError_t status = cudaDeviceSynchronize();
+    if (is_lost(status))
+        return ed_cuda_status(status, what);
+    (void)cudaGetLastError();
+    return ED_OK;
 }
 
 int ed_cuda_cudnn_status(cudnnStatus_t status, const char *what)
@@ -27,6 +63,7 @@ int ed_cuda_cudnn_status(cudnnStatus_t status, const char *what)
         return ED_OK;
     if (status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED)
         return ed_cuda_status(cudaErrorMemoryAllocation, what);
+    ED_TRY(ed_cuda_check(what)); /* the library does not tell */
     return ed_error_set(ED_EINTERNAL, "%s: cuDNN failed: %s", what, cudnnGetErrorString(status));
 }
 
@@ -36,6 +73,7 @@ int ed_cuda_cublas_status(cublasStatus_t status, const char *what)
         return ED_OK;
     if (status == CUBLAS_STATUS_ALLOC_FAILED)
         return ed_cuda_status(cudaErrorMemoryAllocation, what);
+    ED_TRY(ed_cuda_check(what));
     return ed_error_set(ED_EINTERNAL, "%s: cuBLASLt failed: %s", what,
                         cublasLtGetStatusString(status));
 }
@@ -326,9 +364,17 @@ static int convert(void *device, void *to, ed_layout to_layout, const void *from
 
 /* ---- graphs and time ---- */
 
+/* Who wants every launch to wait wants to see which kernel fails: a recording is one launch. */
+static bool launches_wait(void)
+{
+    const char *blocking = getenv("CUDA_LAUNCH_BLOCKING");
+    return blocking && strcmp(blocking, "1") == 0;
+}
+
 static int capture_begin(void *device)
 {
     ed_cuda *d = device;
+    ED_FAIL_IF(launches_wait(), ED_EUNSUPPORTED, "CUDA_LAUNCH_BLOCKING is set");
     ED_CUDA_TRY(cudaStreamBeginCapture(d->stream, cudaStreamCaptureModeThreadLocal),
                 "recording a batch");
     return ED_OK;

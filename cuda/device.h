@@ -30,6 +30,8 @@ typedef struct ed_cuda {
 
 /* ED_OK, ED_ENOMEM or ED_EINTERNAL with "<what>: CUDA says ...". */
 int ed_cuda_status(int status, const char *what);
+/* Wait for the GPU: an error when it was lost, whatever else failed. */
+int ed_cuda_check(const char *what);
 int ed_cuda_cudnn_status(cudnnStatus_t status, const char *what);
 int ed_cuda_cublas_status(cublasStatus_t status, const char *what);
 #define ED_CUDA_TRY(call, what) ED_TRY(ed_cuda_status((int)(call), what))

@@ -208,6 +208,8 @@ static int choose_fastest(candidate **best, ed_cudnn_builder *b, candidates *lis
         ed_parallel_for(list->count, 1, compile_range, &(compilation){ b, list });
     for (int i = 0; rc == ED_OK && i < list->count; i++) {
         float ms = list->at[i].plan ? trial_time(&t, b, &list->at[i]) : -1.0f;
+        if (list->at[i].plan && ms < 0)
+            rc = ed_cuda_check(b->plan->kind->what);
         ed_log(ED_LOG_DEBUG, "engine %lld: %.4f ms", (long long)list->at[i].engine, (double)ms);
         if (ms >= 0 && (!*best || ms < least)) {
             least = ms;

@@ -78,7 +78,8 @@ typedef struct ed_backend {
     int (*convert)(void *device, void *to, ed_layout to_layout, const void *from,
                    ed_layout from_layout, const ed_shape *shape);
 
-    /* Steps that are queued between begin and end become a graph, which replay() queues again. */
+    /* Steps that are queued between begin and end become a graph, which replay() queues again.
+     * begin is ED_EUNSUPPORTED where there are to be none. */
     int (*capture_begin)(void *device);
     int (*capture_end)(void *device, void **graph);
     int (*replay)(void *device, void *graph);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SENTENCE_SIZE = 1024 };
+enum { SENTENCE_SIZE = sizeof(ed_error_kept) };
 
 static _Thread_local char sentence[SENTENCE_SIZE];
 static ed_log_fn log_fn;
@@ -47,6 +47,18 @@ int ed_error_context(int code, const char *format, ...)
     text[SENTENCE_SIZE - 1] = 0; /* a longer one is cut */
     memcpy(sentence, text, sizeof sentence);
     return code;
+}
+
+ed_error_kept ed_error_keep(void)
+{
+    ed_error_kept kept;
+    memcpy(kept.sentence, sentence, sizeof sentence);
+    return kept;
+}
+
+void ed_error_put_back(const ed_error_kept *kept)
+{
+    memcpy(sentence, kept->sentence, sizeof sentence);
 }
 
 void ed_log_set(ed_log_fn fn, void *ctx)

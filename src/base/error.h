@@ -11,6 +11,13 @@
 ED_PLUGIN int ed_error_set(int code, const char *format, ...) ED_PRINTF(2, 3);
 /* Put "<context>: " before the present sentence; returns `code`. */
 ED_PLUGIN int ed_error_context(int code, const char *format, ...) ED_PRINTF(2, 3);
+/* The sentence as it is, and in its place again: around the release of things, whose failures would
+ * hide what went wrong. */
+typedef struct ed_error_kept {
+    char sentence[1024];
+} ed_error_kept;
+ed_error_kept ed_error_keep(void);
+void ed_error_put_back(const ed_error_kept *kept);
 /* Send a message to the user's log function; the arguments are not formatted when nobody listens.
  */
 ED_PLUGIN void ed_log(ed_log_level level, const char *format, ...) ED_PRINTF(2, 3);

@@ -177,7 +177,8 @@ void ed_device_pass_end(ed_device_pass *p)
     feed *f = p->feed;
     if (!f)
         return;
-    d->api->sync(d->handle); /* what is queued uses the memory */
+    ed_error_kept kept = ed_error_keep(); /* a device that was lost fails at everything */
+    d->api->sync(d->handle);              /* what is queued uses the memory */
     ed_dataset_raw_end(p->data);
     for (size_t i = 0; f->raw && i < f->n_inputs; i++) {
         d->api->free(d->handle, f->raw[i].memory);
@@ -191,6 +192,7 @@ void ed_device_pass_end(ed_device_pass *p)
     ed_free(f->observer_of);
     ed_free(f);
     p->feed = NULL;
+    ed_error_put_back(&kept);
 }
 
 static int read_observers(ed_device_pass *p)

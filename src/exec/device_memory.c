@@ -120,6 +120,7 @@ static void free_host_tensors(ed_exec *x)
 void ed_exec_device_free(ed_exec *x)
 {
     const ed_device *d = x->device;
+    ed_error_kept kept = ed_error_keep(); /* a device that was lost fails at everything */
     d->api->use(d->handle);
     d->api->sync(d->handle); /* nothing that still runs may lose its memory */
     d->api->graph_free(d->handle, x->recorded);
@@ -133,4 +134,5 @@ void ed_exec_device_free(ed_exec *x)
     for (size_t i = 0; i < ED_LENGTH(memory); i++)
         d->api->free(d->handle, memory[i]);
     x->memory = x->scratch = NULL;
+    ed_error_put_back(&kept);
 }

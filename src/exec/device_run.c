@@ -6,16 +6,16 @@
  */
 #include "exec/exec_impl.h"
 
-#include <stdio.h>
-
 void ed_exec_device_forget(ed_exec *x)
 {
     const ed_device *d = x->device;
     if (!x->recorded)
         return;
+    ed_error_kept kept = ed_error_keep();
     d->api->sync(d->handle);
     d->api->graph_free(d->handle, x->recorded);
     x->recorded = NULL;
+    ed_error_put_back(&kept);
 }
 
 /* ---- observers ---- */
@@ -37,19 +37,29 @@ void ed_exec_observe_on_device(ed_exec *x, void *observers, const uint32_t *obse
     x->observer_of = observer_of;
 }
 
+/* Puts the name of a value before the backend's sentence. */
+static int value_failed(const ed_exec *x, int rc, const char *what, ed_id value)
+{
+    return ed_error_context(ed_backend_failed(x->device->api, rc), "%s '%s'", what,
+                            x->graph->values[value].name);
+}
+
 /* Hand an observed value to the caller's function, in row-major order. */
 static int show(ed_exec *x, const ed_buffer *b)
 {
     const ed_device *d = x->device;
     const void *data = b->tensor.data;
+    int rc = ED_OK;
     ED_TRY(ed_exec_device_staging(x));
     if (b->layout != ED_LAYOUT_PLAIN && b->tensor.numel) {
-        ED_DEVICE_TRY(d, d->api->convert(d->handle, x->staging, ED_LAYOUT_PLAIN, data, b->layout,
-                                         &b->tensor.shape));
+        rc = d->api->convert(d->handle, x->staging, ED_LAYOUT_PLAIN, data, b->layout,
+                             &b->tensor.shape);
         data = x->staging;
     }
-    if (b->tensor.numel)
-        ED_DEVICE_TRY(d, d->api->copy_out(d->handle, x->plain, data, b->tensor.nbytes));
+    if (rc == ED_OK && b->tensor.numel)
+        rc = d->api->copy_out(d->handle, x->plain, data, b->tensor.nbytes);
+    if (rc != ED_OK)
+        return value_failed(x, rc, "value", b->value);
     return x->observe(x->observe_ctx, x->graph->values[b->value].name, x->plain, b->tensor.numel,
                       0);
 }
@@ -61,9 +71,11 @@ static int observe(ed_exec *x, uint32_t buffer)
         return ED_OK;
     const ed_buffer *b = &x->buffers[buffer];
     uint32_t index = x->observers ? x->observer_of[b->value] : ED_NONE;
-    if (index != ED_NONE)
-        ED_DEVICE_TRY(d, d->api->observers_add(x->observers, index, b->tensor.data, b->layout,
-                                               b->tensor.numel));
+    int rc = index == ED_NONE ? ED_OK
+                              : d->api->observers_add(x->observers, index, b->tensor.data,
+                                                      b->layout, b->tensor.numel);
+    if (rc != ED_OK)
+        return value_failed(x, rc, "value", b->value);
     return x->observe ? show(x, b) : ED_OK;
 }
 
@@ -136,6 +148,15 @@ static int run_step(ed_exec *x, const ed_step *s)
     return rc == ED_OK ? ED_OK : ed_backend_failed(x->device->api, rc);
 }
 
+/* Puts the step's node, or the value that changes its layout, before the sentence. */
+static int step_failed(const ed_exec *x, int rc, const ed_step *s)
+{
+    const ed_graph *g = x->graph;
+    if (s->node)
+        return ed_error_context(rc, "%s", ed_node_label(g, s->node));
+    return ed_error_context(rc, "value '%s'", g->values[x->buffers[s->in[0]].value].name);
+}
+
 static int measure(ed_exec *x, ed_step *s)
 {
     const ed_device *d = x->device;
@@ -155,7 +176,7 @@ static int run_steps(ed_exec *x)
         ed_step *s = &x->steps[i];
         int rc = x->profile ? measure(x, s) : run_step(x, s);
         if (rc != ED_OK)
-            return s->node ? ed_error_context(rc, "%s", ed_node_label(x->graph, s->node)) : rc;
+            return step_failed(x, rc, s);
         for (uint32_t k = 0; s->node && k < s->n_out; k++)
             ED_TRY(observe(x, s->out[k]));
     }
@@ -184,14 +205,13 @@ int ed_exec_device_warm(ed_exec *x)
         if (x->buffers[i].tensor.nbytes)
             ED_DEVICE_TRY(
                 d, d->api->zero(d->handle, x->buffers[i].tensor.data, x->buffers[i].tensor.nbytes));
-    for (size_t i = 0; i < x->n_steps; i++) {
+    for (size_t i = 0; i < x->n_steps; i++) { /* one at a time: a kernel that fails has a name */
         int rc = run_step(x, &x->steps[i]);
+        if (rc == ED_OK && (rc = d->api->sync(d->handle)) != ED_OK)
+            ed_backend_failed(d->api, rc);
         if (rc != ED_OK)
-            return x->steps[i].node
-                       ? ed_error_context(rc, "%s", ed_node_label(x->graph, x->steps[i].node))
-                       : rc;
+            return step_failed(x, rc, &x->steps[i]);
     }
-    ED_DEVICE_TRY(d, d->api->sync(d->handle));
     return ED_OK;
 }
 
@@ -200,27 +220,34 @@ static int record(ed_exec *x)
 {
     const ed_device *d = x->device;
     void *graph = NULL;
-    ED_DEVICE_TRY(d, d->api->capture_begin(d->handle));
-    int rc = run_steps(x);
+    int rc = d->api->capture_begin(d->handle);
+    x->no_recording = rc == ED_EUNSUPPORTED;
+    if (rc != ED_OK)
+        return x->no_recording ? ED_OK : ed_backend_failed(d->api, rc);
+    rc = run_steps(x);
     if (rc == ED_OK) {
         x->no_recording = d->api->capture_end(d->handle, &graph) != ED_OK;
         x->recorded = graph;
         return ED_OK;
     }
-    char sentence[1024];
-    snprintf(sentence, sizeof sentence, "%s", ed_error_last());
+    ed_error_kept kept = ed_error_keep();
     d->api->capture_end(d->handle, &graph);
     d->api->graph_free(d->handle, graph);
-    return ed_error_set(rc, "%s", sentence);
+    ed_error_put_back(&kept);
+    return rc;
 }
 
 static int copy_inputs(ed_exec *x, const ed_tensor *const *inputs)
 {
     const ed_device *d = x->device;
-    for (size_t i = 0; i < x->graph->n_inputs; i++)
-        if (inputs[i]->nbytes && inputs[i]->data != x->buffers[i].tensor.data)
-            ED_DEVICE_TRY(d, d->api->copy_in(d->handle, x->buffers[i].tensor.data, inputs[i]->data,
-                                             inputs[i]->nbytes));
+    for (size_t i = 0; i < x->graph->n_inputs; i++) {
+        void *to = x->buffers[i].tensor.data;
+        int rc = ED_OK;
+        if (inputs[i]->nbytes && inputs[i]->data != to)
+            rc = d->api->copy_in(d->handle, to, inputs[i]->data, inputs[i]->nbytes);
+        if (rc != ED_OK)
+            return value_failed(x, rc, "input", x->graph->inputs[i]);
+    }
     return ED_OK;
 }
 
@@ -229,9 +256,11 @@ static int copy_outputs(ed_exec *x)
     const ed_device *d = x->device;
     for (size_t i = 0; i < x->graph->n_outputs; i++) {
         const ed_tensor *t = &x->buffers[x->outputs[i]].tensor;
+        int rc = ED_OK;
         if (t->nbytes)
-            ED_DEVICE_TRY(
-                d, d->api->copy_out(d->handle, x->device_outputs[i]->data, t->data, t->nbytes));
+            rc = d->api->copy_out(d->handle, x->device_outputs[i]->data, t->data, t->nbytes);
+        if (rc != ED_OK)
+            return value_failed(x, rc, "output", x->graph->outputs[i]);
     }
     return ED_OK;
 }

@@ -7,7 +7,7 @@
  * x[i]; reverse: from the end. Integers wrap around.
  */
 #include "base/parallel.h"
-#include "ops/op.h"
+#include "ops/gradient.h"
 
 /* The input as [outer, n, inner] over n. */
 typedef struct lines {
@@ -171,6 +171,18 @@ static int infer_cumsum(ed_infer *ctx)
     return ed_infer_same_as_input(ctx);
 }
 
+/* The sums run the other way. */
+static int cumsum_gradient(ed_grad *g)
+{
+    const cumsum_params *p = g->params;
+    const ed_attr attrs[] = { { .name = "exclusive", .type = ED_ATTR_INT, .i = p->exclusive },
+                              { .name = "reverse", .type = ED_ATTR_INT, .i = !p->reverse },
+                              { 0 } };
+    ed_id dx = ED_NONE;
+    ED_TRY(ed_grad_emit_node(g, &dx, 1, "CumSum", (ed_id[]){ ed_grad_dy(g), g->in[1] }, 2, attrs));
+    return ed_grad_give(g, 0, dx);
+}
+
 /* ---- rows ---- */
 static const ed_attr_spec arg1_attrs[] = {
     ED_ATTR_I64_OF("axis", arg_params, axis, 0),
@@ -194,7 +206,8 @@ static const ed_attr_spec cumsum_attrs[] = {
 #define ARG_ROW(op, since, until, table, fn)                                                       \
     {                                                                                              \
         .type = op, .opset = { since, until }, .arity = { 1, 1, 1 }, .attrs = table,               \
-        .params_size = sizeof(arg_params), .infer = infer_arg, .forward = {                        \
+        .params_size = sizeof(arg_params), .infer = infer_arg, .gradient = ed_gradient_none,       \
+        .forward = {                                                                               \
             ED_REFERENCE(fn)                                                                       \
         }                                                                                          \
     }
@@ -209,6 +222,7 @@ const ed_op ed_ops_argreduce[] = {
       .attrs = cumsum_attrs,
       .params_size = sizeof(cumsum_params),
       .infer = infer_cumsum,
-      .forward = { ED_REFERENCE(cumsum_forward) } },
+      .forward = { ED_REFERENCE(cumsum_forward) },
+      .gradient = cumsum_gradient },
     { 0 },
 };

@@ -12,7 +12,7 @@
  * has one conversion.
  */
 #include "base/parallel.h"
-#include "ops/op.h"
+#include "ops/gradient.h"
 #include "tensor/dtype.h"
 
 #include <math.h>
@@ -166,6 +166,12 @@ static int infer_cast_like(ed_infer *ctx)
     return ED_OK;
 }
 
+/* Asked only from float32 to float32. */
+static int cast_gradient(ed_grad *g)
+{
+    return ed_grad_give(g, 0, ed_grad_dy(g));
+}
+
 static const ed_attr_spec cast_attrs[] = {
     { "to", ED_KIND_I64, offsetof(cast_params, to), 0, NULL, true },
     { 0 },
@@ -179,11 +185,13 @@ const ed_op ed_ops_cast[] = {
       .attrs = cast_attrs,
       .params_size = sizeof(cast_params),
       .infer = infer_cast,
-      .forward = { ED_REFERENCE(cast_forward) } },
+      .forward = { ED_REFERENCE(cast_forward) },
+      .gradient = cast_gradient },
     { .type = "CastLike", /* to the type of input 1 */
       .opset = { 15, 0 },
       .arity = { 2, 2, 1 },
       .infer = infer_cast_like,
-      .forward = { ED_REFERENCE(cast_forward) } },
+      .forward = { ED_REFERENCE(cast_forward) },
+      .gradient = cast_gradient },
     { 0 },
 };

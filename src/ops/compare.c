@@ -7,6 +7,7 @@
  * of any type of whole bytes
  */
 #include "ops/broadcast.h"
+#include "ops/gradient.h"
 
 /* ---- on two numbers ---- */
 #define EQUAL(a, b)         ((a) == (b))
@@ -127,11 +128,27 @@ static int infer_where(ed_infer *ctx)
     return ed_infer_broadcast_from(ctx, 1); /* the condition counts for the shape alone */
 }
 
+static int where_gradient(ed_grad *g)
+{
+    const ed_id condition = g->in[0], dy = ed_grad_dy(g);
+    ed_id zero, part;
+    ED_TRY(ed_grad_f32(g, &zero, 0.0f));
+    for (uint32_t i = 1; i < 3; i++) {
+        if (!ed_grad_wants(g, i))
+            continue;
+        const ed_id in[3] = { condition, i == 1 ? dy : zero, i == 1 ? zero : dy };
+        ED_TRY(ed_grad_emit(g, &part, "Where", in, 3));
+        ED_TRY(ed_grad_give_broadcast(g, i, part));
+    }
+    return ED_OK;
+}
+
 /* ---- rows ---- */
 #define ROW(op, since, fn, more_traits)                                                            \
     {                                                                                              \
         .type = op, .opset = { since, 0 }, .arity = { 2, 2, 1 },                                   \
-        .traits = ED_OP_ELEMENTWISE | (more_traits), .infer = infer_##fn, .forward = {             \
+        .traits = ED_OP_ELEMENTWISE | (more_traits), .infer = infer_##fn,                          \
+        .gradient = ed_gradient_none, .forward = {                                                 \
             ED_REFERENCE(fn##_forward)                                                             \
         }                                                                                          \
     }
@@ -149,12 +166,14 @@ const ed_op ed_ops_compare[] = {
       .arity = { 1, 1, 1 },
       .traits = ED_OP_ELEMENTWISE,
       .infer = infer_not,
-      .forward = { ED_REFERENCE(not_forward) } },
+      .forward = { ED_REFERENCE(not_forward) },
+      .gradient = ed_gradient_none },
     { .type = "Where",
       .opset = { 9, 0 },
       .arity = { 3, 3, 1 },
       .traits = ED_OP_ELEMENTWISE,
       .infer = infer_where,
-      .forward = { ED_REFERENCE(where_forward) } },
+      .forward = { ED_REFERENCE(where_forward) },
+      .gradient = where_gradient },
     { 0 },
 };

@@ -8,7 +8,7 @@
  * with the attribute seed (0 when absent): the numbers of NumPy's RandomState(seed), as ONNX's
  * reference draws them. So a run can be repeated, and masks compared across runtimes.
  */
-#include "ops/op.h"
+#include "ops/gradient.h"
 
 #include <string.h>
 
@@ -116,6 +116,19 @@ static int dropout_infer(ed_infer *ctx)
     return ED_OK;
 }
 
+/* y is linear in x, and which elements stay depends on the seed and the shape alone: dx is a
+ * Dropout of dy, of any ratio and mode; nothing to do where it is known to be inference. */
+static int dropout_gradient(ed_grad *g)
+{
+    const ed_tensor *training = g->n_in > 2 ? ed_grad_constant(g, g->in[2]) : NULL;
+    const ed_id in[3] = { ed_grad_dy(g), g->n_in > 1 ? g->in[1] : ED_NONE,
+                          g->n_in > 2 ? g->in[2] : ED_NONE };
+    ed_id dx = in[0];
+    if (in[2] != ED_NONE && !(training && training->numel && !ed_tensor_get_i64(training, 0)))
+        ED_TRY(ed_grad_emit_like(g, &dx, "Dropout", in, 3));
+    return ed_grad_give(g, 0, dx);
+}
+
 static const ed_attr_spec dropout_attrs[] = {
     ED_ATTR_I64_OF("seed", dropout_params, seed, 0),
     { 0 },
@@ -128,6 +141,7 @@ const ed_op ed_ops_dropout[] = {
       .attrs = dropout_attrs,
       .params_size = sizeof(dropout_params),
       .infer = dropout_infer,
-      .forward = { ED_REFERENCE(dropout_forward) } },
+      .forward = { ED_REFERENCE(dropout_forward) },
+      .gradient = dropout_gradient },
     { 0 },
 };

@@ -11,6 +11,7 @@
  */
 #include "ops/broadcast.h"
 #include "ops/fast.h"
+#include "ops/gradient.h"
 
 #include <math.h>
 
@@ -180,6 +181,112 @@ static int infer_prelu(ed_infer *ctx)
     return ED_OK;
 }
 
+/* ---- gradients ---- */
+/* -value, summed to the input's shape first: that is smaller. */
+static int give_negative(ed_grad *g, uint32_t i, ed_id value)
+{
+    const ed_shape shape = *ed_grad_shape(g, g->in[i]);
+    ED_TRY(ed_grad_sum_to(g, &value, value, &shape));
+    ED_TRY(ed_grad_unary(g, &value, "Neg", value));
+    return ed_grad_give(g, i, value);
+}
+
+/* Add, Sum */
+static int sum_gradient(ed_grad *g)
+{
+    for (uint32_t i = 0; i < g->n_in; i++)
+        ED_TRY(ed_grad_give_broadcast(g, i, ed_grad_dy(g)));
+    return ED_OK;
+}
+
+static int sub_gradient(ed_grad *g)
+{
+    ED_TRY(ed_grad_give_broadcast(g, 0, ed_grad_dy(g)));
+    return ed_grad_wants(g, 1) ? give_negative(g, 1, ed_grad_dy(g)) : ED_OK;
+}
+
+static int mul_gradient(ed_grad *g)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        ed_id product;
+        if (!ed_grad_wants(g, i))
+            continue;
+        ED_TRY(ed_grad_binary(g, &product, "Mul", ed_grad_dy(g), g->in[1 - i]));
+        ED_TRY(ed_grad_give_broadcast(g, i, product));
+    }
+    return ED_OK;
+}
+
+/* dy / b, and -(dy / b) y */
+static int div_gradient(ed_grad *g)
+{
+    ed_id quotient, product;
+    ED_TRY(ed_grad_binary(g, &quotient, "Div", ed_grad_dy(g), g->in[1]));
+    ED_TRY(ed_grad_give_broadcast(g, 0, quotient));
+    if (!ed_grad_wants(g, 1))
+        return ED_OK;
+    ED_TRY(ed_grad_binary(g, &product, "Mul", quotient, g->out[0]));
+    return give_negative(g, 1, product);
+}
+
+/* y = a - b q, where the quotient q = (a - y) / b is an integer */
+static int mod_gradient(ed_grad *g)
+{
+    ed_id multiple, product;
+    ED_TRY(ed_grad_give_broadcast(g, 0, ed_grad_dy(g)));
+    if (!ed_grad_wants(g, 1))
+        return ED_OK;
+    ED_TRY(ed_grad_binary(g, &multiple, "Sub", g->in[0], g->out[0]));
+    ED_TRY(ed_grad_binary(g, &multiple, "Div", multiple, g->in[1]));
+    ED_TRY(ed_grad_binary(g, &product, "Mul", ed_grad_dy(g), multiple));
+    return give_negative(g, 1, product);
+}
+
+/* Min, Max: the inputs that are y share dy. */
+static int choice_gradient(ed_grad *g)
+{
+    int rc = ED_OK;
+    ed_id count = ED_NONE, share, *chosen = NULL;
+    if (g->n_in == 1)
+        return ed_grad_give(g, 0, ed_grad_dy(g));
+    chosen = ed_calloc(g->n_in, sizeof *chosen);
+    if (!chosen)
+        return ED_ENOMEM;
+    for (uint32_t i = 0; i < g->n_in; i++)
+        ED_GOTO(ed_grad_equal(g, &chosen[i], g->in[i], g->out[0]));
+    ED_GOTO(ed_grad_emit(g, &count, "Sum", chosen, g->n_in));
+    ED_GOTO(ed_grad_binary(g, &share, "Div", ed_grad_dy(g), count));
+    for (uint32_t i = 0; i < g->n_in; i++) {
+        if (!ed_grad_wants(g, i))
+            continue;
+        ED_GOTO(ed_grad_binary(g, &chosen[i], "Mul", share, chosen[i]));
+        ED_GOTO(ed_grad_give_broadcast(g, i, chosen[i]));
+    }
+done:
+    ed_free(chosen);
+    return rc;
+}
+
+/* With dy = above + below, the parts where x > 0 and elsewhere: dx = above + slope below, and
+ * d slope = below x. */
+static int prelu_gradient(ed_grad *g)
+{
+    const ed_id x = g->in[0], slope = g->in[1];
+    ed_id above, below, product;
+    ED_TRY(ed_grad_binary(g, &above, "ed::ReluGrad", ed_grad_dy(g), x));
+    ED_TRY(ed_grad_binary(g, &below, "Sub", ed_grad_dy(g), above));
+    if (ed_grad_wants(g, 0)) {
+        ED_TRY(ed_grad_binary(g, &product, "Mul", below, slope));
+        ED_TRY(ed_grad_binary(g, &product, "Add", above, product));
+        ED_TRY(ed_grad_give(g, 0, product));
+    }
+    if (ed_grad_wants(g, 1)) {
+        ED_TRY(ed_grad_binary(g, &product, "Mul", below, x));
+        ED_TRY(ed_grad_give_broadcast(g, 1, product));
+    }
+    return ED_OK;
+}
+
 /* ---- rows ---- */
 static const ed_attr_spec mod_attrs[] = {
     ED_ATTR_I64_OF("fmod", mod_params, fmod, 0),
@@ -193,28 +300,32 @@ const ed_op ed_ops_elementwise[] = {
       .traits = ED_OP_ELEMENTWISE | ED_OP_COMMUTATIVE,
       .infer = infer_arithmetic,
       .forward = { ED_FAST_ROW(ed_layout_chain), ED_FAST_ROW(ed_layout_binary),
-                   ED_REFERENCE(add_forward) } },
+                   ED_REFERENCE(add_forward) },
+      .gradient = sum_gradient },
     { .type = "Sub",
       .opset = { 7, 0 },
       .arity = { 2, 2, 1 },
       .traits = ED_OP_ELEMENTWISE,
       .infer = infer_arithmetic,
       .forward = { ED_FAST_ROW(ed_layout_chain), ED_FAST_ROW(ed_layout_binary),
-                   ED_REFERENCE(sub_forward) } },
+                   ED_REFERENCE(sub_forward) },
+      .gradient = sub_gradient },
     { .type = "Mul",
       .opset = { 7, 0 },
       .arity = { 2, 2, 1 },
       .traits = ED_OP_ELEMENTWISE | ED_OP_COMMUTATIVE,
       .infer = infer_arithmetic,
       .forward = { ED_FAST_ROW(ed_layout_chain), ED_FAST_ROW(ed_layout_binary),
-                   ED_REFERENCE(mul_forward) } },
+                   ED_REFERENCE(mul_forward) },
+      .gradient = mul_gradient },
     { .type = "Div",
       .opset = { 7, 0 },
       .arity = { 2, 2, 1 },
       .traits = ED_OP_ELEMENTWISE,
       .infer = infer_arithmetic,
       .forward = { ED_FAST_ROW(ed_layout_chain), ED_FAST_ROW(ed_layout_binary),
-                   ED_REFERENCE(div_forward) } },
+                   ED_REFERENCE(div_forward) },
+      .gradient = div_gradient },
     { .type = "Mod",
       .opset = { 10, 0 },
       .arity = { 2, 2, 1 },
@@ -222,30 +333,35 @@ const ed_op ed_ops_elementwise[] = {
       .attrs = mod_attrs,
       .params_size = sizeof(mod_params),
       .infer = infer_arithmetic,
-      .forward = { ED_REFERENCE(mod_forward) } },
+      .forward = { ED_REFERENCE(mod_forward) },
+      .gradient = mod_gradient },
     { .type = "Sum",
       .opset = { 6, 0 },
       .arity = { 1, ED_ARITY_ANY, 1 },
       .traits = ED_OP_ELEMENTWISE,
       .infer = infer_any_number,
-      .forward = { ED_FAST_ROW(ed_layout_chain), ED_REFERENCE(sum_forward) } },
+      .forward = { ED_FAST_ROW(ed_layout_chain), ED_REFERENCE(sum_forward) },
+      .gradient = sum_gradient },
     { .type = "Min",
       .opset = { 6, 0 },
       .arity = { 1, ED_ARITY_ANY, 1 },
       .traits = ED_OP_ELEMENTWISE,
       .infer = infer_any_number,
-      .forward = { ED_FAST_ROW(ed_layout_chain), ED_REFERENCE(min_forward) } },
+      .forward = { ED_FAST_ROW(ed_layout_chain), ED_REFERENCE(min_forward) },
+      .gradient = choice_gradient },
     { .type = "Max",
       .opset = { 6, 0 },
       .arity = { 1, ED_ARITY_ANY, 1 },
       .traits = ED_OP_ELEMENTWISE,
       .infer = infer_any_number,
-      .forward = { ED_FAST_ROW(ed_layout_chain), ED_REFERENCE(max_forward) } },
+      .forward = { ED_FAST_ROW(ed_layout_chain), ED_REFERENCE(max_forward) },
+      .gradient = choice_gradient },
     { .type = "PRelu",
       .opset = { 7, 0 },
       .arity = { 2, 2, 1 },
       .traits = ED_OP_ELEMENTWISE,
       .infer = infer_prelu,
-      .forward = { ED_REFERENCE(prelu_forward) } },
+      .forward = { ED_REFERENCE(prelu_forward) },
+      .gradient = prelu_gradient },
     { 0 },
 };

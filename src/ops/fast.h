@@ -44,6 +44,7 @@
 #define ed_vector_softmax_name "vector"
 #define ed_vector_norm_name "vector"
 #define ed_layout_pool_grad_name "layout"
+#define ed_vector_norm_grad_name "vector"
 #define ed_vector_grad_name "vector"
 #define ed_vector_norm_name    "vector"
 #define ed_vector_grad_name    "vector"
@@ -77,6 +78,7 @@ ED_DECLARE_ROW(ed_vector_unary);   /* Erf, Gelu, Exp, Sqrt, Pow of a constant ex
 ED_DECLARE_ROW(ed_vector_softmax); /* Softmax, LogSoftmax over the last axis */
 ED_DECLARE_ROW(ed_vector_norm); /* LayerNormalization */
 ED_DECLARE_ROW(ed_layout_pool_grad); /* MaxPoolGrad, AveragePoolGrad */
+ED_DECLARE_ROW(ed_vector_norm_grad); /* LayerNormalizationGrad */
 ED_DECLARE_ROW(ed_vector_grad); /* ReluGrad, GeluGrad, ... in any layout */
 /* clang-format on */
 ED_DECLARE_ROW(ed_vector_norm);    /* LayerNormalization */

@@ -201,6 +201,23 @@ int ed_grad_reduce_sum(ed_grad *g, ed_id *out, ed_id x, const int64_t *axes, siz
     return ed_grad_emit(g, out, "ReduceSum", in, 2);
 }
 
+int ed_grad_to_f32(ed_grad *g, ed_id *out, ed_id x)
+{
+    enum { FLOAT = 1 }; /* ONNX's number of the type */
+    const ed_attr attrs[] = { { .name = "to", .type = ED_ATTR_INT, .i = FLOAT }, { 0 } };
+    *out = x;
+    if (g->graph->values[x].dtype == ED_F32)
+        return ED_OK;
+    return ed_grad_emit_node(g, out, 1, "Cast", &x, 1, attrs);
+}
+
+int ed_grad_equal(ed_grad *g, ed_id *out, ed_id a, ed_id b)
+{
+    ed_id equal;
+    ED_TRY(ed_grad_binary(g, &equal, "Equal", a, b));
+    return ed_grad_to_f32(g, out, equal);
+}
+
 int ed_grad_sum_to(ed_grad *g, ed_id *out, ed_id x, const ed_shape *shape)
 {
     ed_shape from = *ed_grad_shape(g, x);

@@ -68,7 +68,10 @@ int ed_grad_expand(ed_grad *g, ed_id *out, ed_id x, const ed_shape *shape);
 int ed_grad_transpose(ed_grad *g, ed_id *out, ed_id x, const int64_t *perm);
 /* Sum over axes, of any opset: the dimensions stay with size 1. */
 int ed_grad_reduce_sum(ed_grad *g, ed_id *out, ed_id x, const int64_t *axes, size_t n);
-/* The same, then reshaped. */
+/* x as float32; 1 where a equals b, else 0. */
+int ed_grad_to_f32(ed_grad *g, ed_id *out, ed_id x);
+int ed_grad_equal(ed_grad *g, ed_id *out, ed_id a, ed_id b);
+/* The same as ed_grad_reduce_sum(), then reshaped. */
 int ed_grad_sum_to(ed_grad *g, ed_id *out, ed_id x, const ed_shape *shape);
 /* [C] from [N, C, ...] */
 int ed_grad_sum_channels(ed_grad *g, ed_id *out, ed_id x);
@@ -97,6 +100,8 @@ int ed_gradient_gather_elements(ed_grad *g);
 int ed_gradient_gather_nd(ed_grad *g);
 int ed_gradient_gemm(ed_grad *g);
 int ed_gradient_matmul(ed_grad *g);
+int ed_gradient_layer_norm(ed_grad *g);
+int ed_gradient_group_norm(ed_grad *g, int64_t groups, float epsilon);
 int ed_gradient_max_pool(ed_grad *g);
 int ed_gradient_average_pool(ed_grad *g);
 int ed_gradient_global_average(ed_grad *g);

@@ -11,6 +11,7 @@
  */
 #include "base/parallel.h"
 #include "ops/fast.h"
+#include "ops/gradient.h"
 
 #include <math.h>
 
@@ -225,6 +226,18 @@ static int infer_group_norm21(ed_infer *ctx)
     return infer_group_norm(ctx, true);
 }
 
+static int instance_norm_gradient(ed_grad *g)
+{
+    const group_norm_params *p = g->params;
+    return ed_gradient_group_norm(g, ed_grad_shape(g, g->in[0])->dim[1], p->epsilon);
+}
+
+static int group_norm_gradient(ed_grad *g)
+{
+    const group_norm_params *p = g->params;
+    return ed_gradient_group_norm(g, p->num_groups, p->epsilon);
+}
+
 /* ---- rows ---- */
 static const ed_attr_spec layer_norm_attrs[] = {
     ED_ATTR_I64_OF("axis", ed_layer_norm_params, axis, -1),
@@ -250,27 +263,31 @@ const ed_op ed_ops_layer_norm[] = {
       .attrs = layer_norm_attrs,
       .params_size = sizeof(ed_layer_norm_params),
       .infer = infer_layer_norm,
-      .forward = { ED_FAST_ROW(ed_vector_norm), ED_REFERENCE(layer_norm_forward) } },
+      .forward = { ED_FAST_ROW(ed_vector_norm), ED_REFERENCE(layer_norm_forward) },
+      .gradient = ed_gradient_layer_norm },
     { .type = "InstanceNormalization",
       .opset = { 6, 0 },
       .arity = { 3, 3, 1 },
       .attrs = instance_norm_attrs,
       .params_size = sizeof(group_norm_params),
       .infer = infer_instance_norm,
-      .forward = { ED_REFERENCE(instance_norm_forward) } },
+      .forward = { ED_REFERENCE(instance_norm_forward) },
+      .gradient = instance_norm_gradient },
     { .type = "GroupNormalization",
       .opset = { 18, 20 },
       .arity = { 3, 3, 1 },
       .attrs = group_norm_attrs,
       .params_size = sizeof(group_norm_params),
       .infer = infer_group_norm18,
-      .forward = { ED_REFERENCE(group_norm_forward) } },
+      .forward = { ED_REFERENCE(group_norm_forward) },
+      .gradient = group_norm_gradient },
     { .type = "GroupNormalization",
       .opset = { 21, 0 },
       .arity = { 3, 3, 1 },
       .attrs = group_norm_attrs,
       .params_size = sizeof(group_norm_params),
       .infer = infer_group_norm21,
-      .forward = { ED_REFERENCE(group_norm_forward) } },
+      .forward = { ED_REFERENCE(group_norm_forward) },
+      .gradient = group_norm_gradient },
     { 0 },
 };

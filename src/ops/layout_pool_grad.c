@@ -12,11 +12,18 @@
 
 enum { LANES = 16 };
 
+/* An output position along one axis: its taps inside of the input, and what an average divides by.
+ */
+typedef struct position {
+    int64_t origin, begin, end; /* where tap 0 stands; taps [begin, end) */
+    int64_t count;
+} position;
+
 typedef struct pool_grad_state {
     ed_pool_axes axes;
     ed_grid from, to; /* of x and dx, of dy */
     bool max;
-    int64_t *count; /* what an average divides by, of each depth, height and width in turn */
+    position *at[3]; /* of each axis; one allocation */
 } pool_grad_state;
 
 typedef struct pool_grad_job {
@@ -25,69 +32,80 @@ typedef struct pool_grad_job {
     float *dx;
 } pool_grad_job;
 
-/* The taps of one window that lie inside of the input. */
+/* One window. */
 typedef struct taps {
     const ed_window_axis *axis;
-    int64_t origin[3];        /* where tap 0 stands */
-    int64_t begin[3], end[3]; /* of each axis */
+    position d, h, w;
 } taps;
-
-ED_BODY void find_taps(taps *t, const ed_window_axis *a, const int64_t out[3])
-{
-    t->axis = a;
-    for (int i = 0; i < 3; i++) {
-        const int64_t origin = out[i] * a[i].stride - a[i].pad, d = a[i].dilation;
-        const int64_t fit = origin < a[i].in ? (a[i].in - 1 - origin) / d + 1 : 0;
-
-        t->origin[i] = origin;
-        t->begin[i] = origin < 0 ? (-origin + d - 1) / d : 0;
-        t->end[i] = fit < a[i].kernel ? fit : a[i].kernel;
-    }
-}
 
 /* A row of taps, those of kd and kh: its first one's place in the plane; *k: its number. */
 ED_BODY int64_t row_of(const taps *t, int64_t kd, int64_t kh, int64_t *k)
 {
     const ed_window_axis *a = t->axis;
-    const int64_t d = t->origin[0] + kd * a[0].dilation, h = t->origin[1] + kh * a[1].dilation;
+    const int64_t d = t->d.origin + kd * a[0].dilation, h = t->h.origin + kh * a[1].dilation;
 
-    *k = (kd * a[1].kernel + kh) * a[2].kernel + t->begin[2];
-    return (d * a[1].in + h) * a[2].in + t->origin[2] + t->begin[2] * a[2].dilation;
+    *k = (kd * a[1].kernel + kh) * a[2].kernel + t->w.begin;
+    return (d * a[1].in + h) * a[2].in + t->w.origin + t->w.begin * a[2].dilation;
 }
 
 /* ---- one window over n channels, `b` elements from one place of the plane to the next ---- */
 
-ED_BODY void max_window(float *dx, const float *x, const float *dy, const taps *t, int64_t b, int n)
-{
-    const int64_t step = t->axis[2].dilation * b;
-    float best[LANES];
-    int32_t found[LANES];
+typedef struct largest { /* of the taps so far */
+    float value[LANES];
+    int32_t tap[LANES];
+} largest;
 
+/* Two by turns: a choice between the old and the new one in place would be stored under a mask,
+ * which the next tap's load must wait for. */
+ED_BODY const largest *find_largest(largest both[2], const float *x, const taps *t, int64_t b,
+                                    int n)
+{
+    largest *was = &both[0], *now = &both[1];
+    int64_t k;
+
+    row_of(t, t->d.begin, t->h.begin, &k);
     for (int l = 0; l < n; l++) {
-        best[l] = -INFINITY;
-        found[l] = -1;
+        was->value[l] = -INFINITY;
+        was->tap[l] = (int32_t)k; /* of -inf alone */
     }
-    for (int64_t kd = t->begin[0]; kd < t->end[0]; kd++) {
-        for (int64_t kh = t->begin[1]; kh < t->end[1]; kh++) {
-            int64_t k;
+    for (int64_t kd = t->d.begin; kd < t->d.end; kd++) {
+        for (int64_t kh = t->h.begin; kh < t->h.end; kh++) {
             const float *v = x + row_of(t, kd, kh, &k) * b;
-            for (int64_t kw = t->begin[2]; kw < t->end[2]; kw++, k++, v += step) {
-                for (int l = 0; l < n; l++) {
-                    bool better =
-                        (found[l] < 0) | (v[l] > best[l]) | ((v[l] != v[l]) & (best[l] == best[l]));
-                    best[l] = better ? v[l] : best[l];
-                    found[l] = better ? (int32_t)k : found[l];
+            for (int64_t kw = t->w.begin; kw < t->w.end; kw++, k++) {
+                ED_INDEPENDENT
+                for (int l = 0; l < n; l++) { /* larger, or the first NaN */
+                    bool better = !(v[l] <= was->value[l]) & (was->value[l] == was->value[l]);
+                    now->value[l] = better ? v[l] : was->value[l];
+                    now->tap[l] = better ? (int32_t)k : was->tap[l];
                 }
+                v += t->axis[2].dilation * b;
+                largest *last = was;
+                was = now;
+                now = last;
             }
         }
     }
-    for (int64_t kd = t->begin[0]; kd < t->end[0]; kd++) {
-        for (int64_t kh = t->begin[1]; kh < t->end[1]; kh++) {
+    return was;
+}
+
+ED_BODY void max_window(float *dx, const float *x, const float *dy, const taps *t, int64_t b, int n)
+{
+    largest both[2];
+    const largest *found = find_largest(both, x, t, b, n);
+    float part[LANES];
+
+    for (int l = 0; l < n; l++)
+        part[l] = dy[l];
+    for (int64_t kd = t->d.begin; kd < t->d.end; kd++) {
+        for (int64_t kh = t->h.begin; kh < t->h.end; kh++) {
             int64_t k;
             float *to = dx + row_of(t, kd, kh, &k) * b;
-            for (int64_t kw = t->begin[2]; kw < t->end[2]; kw++, k++, to += step)
+            for (int64_t kw = t->w.begin; kw < t->w.end; kw++, k++) {
+                ED_INDEPENDENT
                 for (int l = 0; l < n; l++)
-                    to[l] += found[l] == (int32_t)k ? dy[l] : 0.0f;
+                    to[l] += found->tap[l] == (int32_t)k ? part[l] : 0.0f;
+                to += t->axis[2].dilation * b;
+            }
         }
     }
 }
@@ -95,18 +113,20 @@ ED_BODY void max_window(float *dx, const float *x, const float *dy, const taps *
 ED_BODY void average_window(float *dx, const float *dy, float count, const taps *t, int64_t b,
                             int n)
 {
-    const int64_t step = t->axis[2].dilation * b;
     float part[LANES];
 
     for (int l = 0; l < n; l++)
         part[l] = dy[l] / count;
-    for (int64_t kd = t->begin[0]; kd < t->end[0]; kd++) {
-        for (int64_t kh = t->begin[1]; kh < t->end[1]; kh++) {
+    for (int64_t kd = t->d.begin; kd < t->d.end; kd++) {
+        for (int64_t kh = t->h.begin; kh < t->h.end; kh++) {
             int64_t k;
             float *to = dx + row_of(t, kd, kh, &k) * b;
-            for (int64_t kw = t->begin[2]; kw < t->end[2]; kw++, to += step)
+            for (int64_t kw = t->w.begin; kw < t->w.end; kw++) {
+                ED_INDEPENDENT
                 for (int l = 0; l < n; l++)
                     to[l] += part[l];
+                to += t->axis[2].dilation * b;
+            }
         }
     }
 }
@@ -116,35 +136,32 @@ ED_BODY void average_window(float *dx, const float *dy, float count, const taps 
 ED_BODY void walk(float *dx, const float *x, const float *dy, const pool_grad_state *s, int n)
 {
     const ed_window_axis *a = s->axes.axis;
-    const int64_t b = s->from.b,
-                  *count[3] = { s->count, s->count + a[0].out, s->count + a[0].out + a[1].out };
-    taps t;
+    const int64_t b = s->from.b;
+    taps t = { .axis = a };
 
-    for (int64_t i = 0; i < s->from.s; i++)
+    if (n == b)
+        memset(dx, 0, (size_t)(s->from.s * b) * sizeof *dx);
+    for (int64_t i = 0; i < s->from.s && n < b; i++)
         memset(dx + i * b, 0, (size_t)n * sizeof *dx);
     for (int64_t d = 0; d < a[0].out; d++) {
+        t.d = s->at[0][d];
         for (int64_t h = 0; h < a[1].out; h++) {
+            t.h = s->at[1][h];
             for (int64_t w = 0; w < a[2].out; w++, dy += b) {
-                find_taps(&t, a, (const int64_t[]){ d, h, w });
+                t.w = s->at[2][w];
                 if (s->max)
                     max_window(dx, x, dy, &t, b, n);
                 else
-                    average_window(dx, dy, (float)(count[0][d] * count[1][h] * count[2][w]), &t, b,
-                                   n);
+                    average_window(dx, dy, (float)(t.d.count * t.h.count * t.w.count), &t, b, n);
             }
         }
     }
 }
 
-/* The usual widths as constants, so that the inner loops are a few vector instructions. */
 ED_BODY void walk_unit_body(float *dx, const float *x, const float *dy, const pool_grad_state *s,
                             int n)
 {
-    if (n == 16)
-        walk(dx, x, dy, s, 16);
-    else if (n == 8)
-        walk(dx, x, dy, s, 8);
-    else if (n == 1)
+    if (n == 1)
         walk(dx, x, dy, s, 1);
     else
         walk(dx, x, dy, s, n);
@@ -181,17 +198,30 @@ int ed_layout_pool_grad_run(const ed_call *call)
 
 /* ---- plan ---- */
 
-static int count_positions(pool_grad_state *s)
+static position find_position(const ed_pool_axes *axes, int axis, int64_t o)
+{
+    const ed_window_axis *a = &axes->axis[axis];
+    const int64_t origin = o * a->stride - a->pad, d = a->dilation;
+    const int64_t fit = origin < a->in ? (a->in - 1 - origin) / d + 1 : 0;
+
+    return (position){ .origin = origin,
+                       .begin = origin < 0 ? (-origin + d - 1) / d : 0,
+                       .end = fit < a->kernel ? fit : a->kernel,
+                       .count = ed_pool_divisor(axes, axis, o) };
+}
+
+static int find_positions(pool_grad_state *s)
 {
     const ed_window_axis *a = s->axes.axis;
-    int64_t n = 0;
+    position *at = ed_calloc((size_t)(a[0].out + a[1].out + a[2].out), sizeof *at);
 
-    s->count = ed_calloc((size_t)(a[0].out + a[1].out + a[2].out), sizeof *s->count);
-    if (!s->count)
+    if (!at)
         return ED_ENOMEM;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
+        s->at[i] = at;
         for (int64_t o = 0; o < a[i].out; o++)
-            s->count[n++] = ed_pool_divisor(&s->axes, i, o);
+            *at++ = find_position(&s->axes, i, o);
+    }
     return ED_OK;
 }
 
@@ -226,7 +256,7 @@ int ed_layout_pool_grad_plan(ed_kernel_plan *p)
         ed_layout_pool_grad_free(s);
         return ed_plan_refuse(p, "window of more than 2^31 taps");
     }
-    ED_GOTO(count_positions(s));
+    ED_GOTO(find_positions(s));
     p->taken = 1;
     p->n_in = s->max ? 2 : 1;
     for (uint32_t i = 0; i < p->n_in; i++) {
@@ -246,6 +276,6 @@ void ed_layout_pool_grad_free(void *state)
     pool_grad_state *s = state;
     if (!s)
         return;
-    ed_free(s->count);
+    ed_free(s->at[0]);
     ed_free(s);
 }

@@ -6,6 +6,7 @@
  */
 #include "ops/broadcast.h"
 #include "ops/fast.h"
+#include "ops/gradient.h"
 
 #include <math.h>
 
@@ -54,6 +55,62 @@ static int infer_pow(ed_infer *ctx)
     return ed_infer_broadcast(&same);
 }
 
+/* ---- gradients ---- */
+/* An exponent that is one constant number e: e a^(e - 1). */
+static int give_constant_power(ed_grad *g, double e)
+{
+    ed_id exponent, factor = g->in[0], dx = ed_grad_dy(g);
+    if (e == 0)
+        return ED_OK;
+    if (e != 1 && e != 2) {
+        ED_TRY(ed_grad_f32(g, &exponent, (float)(e - 1)));
+        ED_TRY(ed_grad_binary(g, &factor, "Pow", g->in[0], exponent));
+    }
+    if (e != 1)
+        ED_TRY(ed_grad_binary(g, &dx, "Mul", dx, factor));
+    ED_TRY(ed_grad_scale(g, &dx, dx, (float)e));
+    return ed_grad_give_broadcast(g, 0, dx);
+}
+
+/* b a^(b - 1); where b is 0, as 0 a^0: that is 0 for any a. */
+static int give_power(ed_grad *g)
+{
+    ed_id b, zero, one, is_zero, factor, dx;
+    ED_TRY(ed_grad_to_f32(g, &b, g->in[1]));
+    ED_TRY(ed_grad_f32(g, &zero, 0.0f));
+    ED_TRY(ed_grad_f32(g, &one, 1.0f));
+    ED_TRY(ed_grad_equal(g, &is_zero, b, zero));
+    ED_TRY(ed_grad_binary(g, &factor, "Sub", b, one));
+    ED_TRY(ed_grad_binary(g, &factor, "Add", factor, is_zero));
+    ED_TRY(ed_grad_binary(g, &factor, "Pow", g->in[0], factor));
+    ED_TRY(ed_grad_binary(g, &factor, "Mul", factor, b));
+    ED_TRY(ed_grad_binary(g, &dx, "Mul", ed_grad_dy(g), factor));
+    return ed_grad_give_broadcast(g, 0, dx);
+}
+
+/* y log a; where a is 0, as y log 1: that is 0 for any positive b. */
+static int give_exponent(ed_grad *g)
+{
+    ed_id zero, is_zero, factor, dx;
+    ED_TRY(ed_grad_f32(g, &zero, 0.0f));
+    ED_TRY(ed_grad_equal(g, &is_zero, g->in[0], zero));
+    ED_TRY(ed_grad_binary(g, &factor, "Add", g->in[0], is_zero));
+    ED_TRY(ed_grad_unary(g, &factor, "Log", factor));
+    ED_TRY(ed_grad_binary(g, &factor, "Mul", g->out[0], factor));
+    ED_TRY(ed_grad_binary(g, &dx, "Mul", ed_grad_dy(g), factor));
+    return ed_grad_give_broadcast(g, 1, dx);
+}
+
+static int pow_gradient(ed_grad *g)
+{
+    const ed_tensor *exponent = ed_grad_constant(g, g->in[1]);
+    if (ed_grad_wants(g, 0) && exponent && exponent->numel == 1)
+        ED_TRY(give_constant_power(g, ed_tensor_get_f64(exponent, 0)));
+    else if (ed_grad_wants(g, 0))
+        ED_TRY(give_power(g));
+    return ed_grad_wants(g, 1) ? give_exponent(g) : ED_OK;
+}
+
 const ed_op ed_ops_power[] = {
     { .type = "Pow",
       .opset = { 7, 0 },
@@ -61,6 +118,7 @@ const ed_op ed_ops_power[] = {
       .traits = ED_OP_ELEMENTWISE,
       .infer = infer_pow,
       .forward = { ED_FAST_ROW(ed_layout_chain), ED_FAST_ROW(ed_vector_unary),
-                   ED_REFERENCE(pow_forward) } },
+                   ED_REFERENCE(pow_forward) },
+      .gradient = pow_gradient },
     { 0 },
 };

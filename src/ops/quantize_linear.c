@@ -8,6 +8,8 @@
  * scale and zero_point are one number, one for each element of `axis`, or with block_size B one for
  * each B neighbours along it (the last block may be smaller). NaN becomes the lowest level, as in
  * FakeQuantize. The type of q is zero_point's, else output_dtype (a number of ONNX), else uint8.
+ *
+ * They have no gradients: what trains is FakeQuantize; integers in between carry none.
  */
 #include "base/parallel.h"
 #include "ops/op.h"

@@ -13,14 +13,13 @@
 #include "base/clones.h"
 #include "base/parallel.h"
 #include "ops/fast.h"
-#include "ops/op.h"
+#include "ops/reduce.h"
 
 #include <math.h>
 #include <string.h>
 
 /* ---- which axes ---- */
-/* Sets reduced[0 .. rank); false when an axis is outside of it. */
-static bool axes_of(bool *reduced, const ed_reduce_params *p, const ed_tensor *axes, int rank)
+bool ed_reduce_axes(bool *reduced, const ed_reduce_params *p, const ed_tensor *axes, int rank)
 {
     int64_t n = axes ? axes->numel : p->axes.n;
     for (int i = 0; i < rank; i++)
@@ -201,7 +200,7 @@ static int reduce_forward(const ed_call *c, const reduction *op)
     reduce_job job = { .op = op, .y = c->out[0], .x = x };
     bool reduced[ED_MAX_RANK];
 
-    ED_FAIL_IF(!axes_of(reduced, c->params, axes, x->shape.rank), ED_ESHAPE,
+    ED_FAIL_IF(!ed_reduce_axes(reduced, c->params, axes, x->shape.rank), ED_ESHAPE,
                "an axis is outside of the input's %d dimensions", x->shape.rank);
     job.kept.numel = job.reduced.numel = 1;
     for (int64_t i = x->shape.rank - 1, step = 1; i >= 0; step *= x->shape.dim[i--])
@@ -255,7 +254,7 @@ static int infer_reduce(ed_infer *ctx, unsigned dtypes)
         infer_open(y, x, p->keepdims);
         return ED_OK;
     }
-    if (!axes_of(reduced, p, axes, x->rank))
+    if (!ed_reduce_axes(reduced, p, axes, x->rank))
         return ed_infer_fail(ctx, ED_ESHAPE,
                              "an axis is outside of the input's %d dimensions; it "
                              "must be in %d to %d",
@@ -302,28 +301,32 @@ static const ed_attr_spec reduce18_attrs[] = {
 };
 
 /* The form with the attribute `axes`, and the one where it is input 1. */
-#define ROWS(op, input_since, infer_fn, ...)                                                       \
+#define ROWS(op, input_since, infer_fn, gradient_fn, ...)                                          \
     { .type = op,                                                                                  \
       .opset = { 1, (input_since)-1 },                                                             \
       .arity = { 1, 1, 1 },                                                                        \
       .attrs = reduce1_attrs,                                                                      \
       .params_size = sizeof(ed_reduce_params),                                                     \
       .infer = infer_fn,                                                                           \
+      .gradient = gradient_fn,                                                                     \
       .forward = { __VA_ARGS__ } },                                                                \
     {                                                                                              \
         .type = op, .opset = { input_since, 0 }, .arity = { 1, 2, 1 }, .attrs = reduce18_attrs,    \
-        .params_size = sizeof(ed_reduce_params), .infer = infer_fn, .forward = {                   \
+        .params_size = sizeof(ed_reduce_params), .infer = infer_fn, .gradient = gradient_fn,       \
+        .forward = {                                                                               \
             __VA_ARGS__                                                                            \
         }                                                                                          \
     }
 const ed_op ed_ops_reduce[] = {
-    ROWS("ReduceMean", 18, infer_float, ED_FAST_ROW(ed_layout_mean), ED_REFERENCE(mean_forward)),
-    ROWS("ReduceSum", 13, infer_number, ED_REFERENCE(sum_forward)),
-    ROWS("ReduceProd", 18, infer_number, ED_REFERENCE(prod_forward)),
-    ROWS("ReduceMax", 18, infer_ordered, ED_REFERENCE(max_forward)),
-    ROWS("ReduceMin", 18, infer_ordered, ED_REFERENCE(min_forward)),
-    ROWS("ReduceL1", 18, infer_number, ED_REFERENCE(l1_forward)),
-    ROWS("ReduceL2", 18, infer_float, ED_REFERENCE(l2_forward)),
-    ROWS("ReduceSumSquare", 18, infer_number, ED_REFERENCE(sum_square_forward)),
+    ROWS("ReduceMean", 18, infer_float, ed_reduce_mean_gradient, ED_FAST_ROW(ed_layout_mean),
+         ED_REFERENCE(mean_forward)),
+    ROWS("ReduceSum", 13, infer_number, ed_reduce_sum_gradient, ED_REFERENCE(sum_forward)),
+    ROWS("ReduceProd", 18, infer_number, ed_reduce_prod_gradient, ED_REFERENCE(prod_forward)),
+    ROWS("ReduceMax", 18, infer_ordered, ed_reduce_choice_gradient, ED_REFERENCE(max_forward)),
+    ROWS("ReduceMin", 18, infer_ordered, ed_reduce_choice_gradient, ED_REFERENCE(min_forward)),
+    ROWS("ReduceL1", 18, infer_number, ed_reduce_l1_gradient, ED_REFERENCE(l1_forward)),
+    ROWS("ReduceL2", 18, infer_float, ed_reduce_l2_gradient, ED_REFERENCE(l2_forward)),
+    ROWS("ReduceSumSquare", 18, infer_number, ed_reduce_sum_square_gradient,
+         ED_REFERENCE(sum_square_forward)),
     { 0 },
 };

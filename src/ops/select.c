@@ -7,6 +7,7 @@
  * OneHot (9, 11) values[1] where the new axis's index is the one in x, values[0] elsewhere; an
  *     index outside of the depth gives none
  */
+#include "ops/gradient.h"
 #include "ops/strided.h"
 
 #include "base/parallel.h"
@@ -128,6 +129,45 @@ static int topk_forward(const ed_call *c)
     return ED_OK;
 }
 
+/* *indices: the node's own, or those of one like it when the model has no use for them. */
+static int topk_indices(ed_grad *g, ed_id *indices)
+{
+    const topk_params *p = g->params;
+    const ed_attr attrs[] = { { .name = "axis", .type = ED_ATTR_INT, .i = p->axis },
+                              { .name = "largest", .type = ED_ATTR_INT, .i = p->largest },
+                              { .name = "sorted", .type = ED_ATTR_INT, .i = p->sorted },
+                              { .name = "k", .type = ED_ATTR_INT, .i = p->k },
+                              { 0 } };
+    ed_id out[2] = { ED_NONE, 0 };
+    *indices = g->n_out > 1 ? g->out[1] : ED_NONE;
+    if (*indices != ED_NONE)
+        return ED_OK;
+    ED_TRY(ed_grad_emit_node(g, out, 2, "TopK", g->in, g->n_in, attrs));
+    *indices = out[1];
+    return ED_OK;
+}
+
+/* dy goes back to where the elements came from. */
+static int topk_gradient(ed_grad *g)
+{
+    const topk_params *p = g->params;
+    const ed_shape shape = *ed_grad_shape(g, g->in[0]);
+    const int64_t opset = ed_graph_opset(g->graph, "");
+    const ed_attr attrs[] = { { .name = "axis", .type = ED_ATTR_INT, .i = p->axis }, { 0 } };
+    ed_id indices, zeros, dx = ED_NONE;
+    if (opset < 9)
+        return ed_grad_fail(g, ED_EUNSUPPORTED,
+                            "opset %lld has no operator for its gradient; convert the model to "
+                            "opset 13 or later",
+                            (long long)opset);
+    ED_TRY(topk_indices(g, &indices));
+    ED_TRY(ed_grad_f32(g, &zeros, 0.0f));
+    ED_TRY(ed_grad_expand(g, &zeros, zeros, &shape));
+    ED_TRY(ed_grad_emit_node(g, &dx, 1, opset < 11 ? "Scatter" : "ScatterElements",
+                             (ed_id[]){ zeros, indices, ed_grad_dy(g) }, 3, attrs));
+    return ed_grad_give(g, 0, dx);
+}
+
 /* ---- Trilu ---- */
 
 typedef struct trilu_params {
@@ -169,6 +209,15 @@ static int trilu_forward(const ed_call *c)
         memset(y + (upper ? 0 : cut), 0, upper ? cut : whole - cut);
     }
     return ED_OK;
+}
+
+/* The same triangle of dy. */
+static int trilu_gradient(ed_grad *g)
+{
+    const ed_id in[2] = { ed_grad_dy(g), g->n_in > 1 ? g->in[1] : ED_NONE };
+    ed_id dx;
+    ED_TRY(ed_grad_emit_like(g, &dx, "Trilu", in, g->n_in));
+    return ed_grad_give(g, 0, dx);
 }
 
 /* ---- OneHot ---- */
@@ -236,12 +285,33 @@ static int one_hot_forward(const ed_call *c)
     return ED_OK;
 }
 
+/* values[1] gets the sum of dy where it stands, values[0] the rest. */
+static int one_hot_gradient(ed_grad *g)
+{
+    const ed_attr attrs[] = { { .name = "axis", .type = ED_ATTR_INT, .i = 0 }, { 0 } };
+    const ed_shape one = ED_SHAPE(1);
+    ed_tensor *t;
+    ed_id values, mask, on, off, both = ED_NONE;
+    if (!ed_grad_wants(g, 2))
+        return ED_OK;
+    ED_TRY(ed_tensor_from(&t, ED_F32, &ED_SHAPE(2), (const float[]){ 0.0f, 1.0f }));
+    ED_TRY(ed_graph_add_constant_take(g->graph, &values, "off_on", t));
+    ED_TRY(ed_grad_emit_like(g, &mask, "OneHot", (ed_id[]){ g->in[0], g->in[1], values }, 3));
+    ED_TRY(ed_grad_binary(g, &on, "Mul", ed_grad_dy(g), mask));
+    ED_TRY(ed_grad_sum_to(g, &on, on, &one));
+    ED_TRY(ed_grad_sum_to(g, &off, ed_grad_dy(g), &one));
+    ED_TRY(ed_grad_binary(g, &off, "Sub", off, on));
+    ED_TRY(ed_grad_emit_node(g, &both, 1, "Concat", (ed_id[]){ off, on }, 2, attrs));
+    return ed_grad_give(g, 2, both);
+}
+
 /* ---- rows ---- */
 
 #define TOPK_ROW(first, last, inputs)                                                              \
     {                                                                                              \
         .type = "TopK", .opset = { first, last }, .arity = { inputs, inputs, 2 },                  \
-        .attrs = topk_attrs, .params_size = sizeof(topk_params), .infer = topk_infer, .forward = { \
+        .attrs = topk_attrs, .params_size = sizeof(topk_params), .infer = topk_infer,              \
+        .gradient = topk_gradient, .forward = {                                                    \
             ED_REFERENCE(topk_forward)                                                             \
         }                                                                                          \
     }
@@ -255,13 +325,15 @@ const ed_op ed_ops_select[] = {
       .attrs = trilu_attrs,
       .params_size = sizeof(trilu_params),
       .infer = trilu_infer,
-      .forward = { ED_REFERENCE(trilu_forward) } },
+      .forward = { ED_REFERENCE(trilu_forward) },
+      .gradient = trilu_gradient },
     { .type = "OneHot",
       .opset = { 9, 0 },
       .arity = { 3, 3, 1 },
       .attrs = one_hot_attrs,
       .params_size = sizeof(one_hot_params),
       .infer = one_hot_infer,
-      .forward = { ED_REFERENCE(one_hot_forward) } },
+      .forward = { ED_REFERENCE(one_hot_forward) },
+      .gradient = one_hot_gradient },
     { 0 },
 };

@@ -9,6 +9,7 @@
  */
 #include "base/parallel.h"
 #include "ops/fast.h"
+#include "ops/unary_grad.h"
 
 #include <math.h>
 
@@ -187,39 +188,43 @@ static const ed_attr_spec gelu_attrs[] = {
     { 0 },
 };
 
-#define ROW(op, first, infer_fn, ...)                                                              \
+#define ROW(op, first, infer_fn, gradient_fn, ...)                                                 \
     {                                                                                              \
         .type = op, .opset = { first, 0 }, .arity = { 1, 1, 1 }, .traits = ED_OP_ELEMENTWISE,      \
-        .infer = infer_fn, .forward = {                                                            \
+        .infer = infer_fn, .gradient = gradient_fn, .forward = {                                   \
             __VA_ARGS__                                                                            \
         }                                                                                          \
     }
 const ed_op ed_ops_unary[] = {
-    ROW("Abs", 6, infer_abs, ED_FAST_ROW(ed_layout_chain), ED_REFERENCE(abs_forward)),
-    ROW("Neg", 6, infer_neg, ED_FAST_ROW(ed_layout_chain), ED_REFERENCE(neg_forward)),
-    ROW("Ceil", 6, infer_f32, ED_REFERENCE(ceil_forward)),
-    ROW("Erf", 9, infer_f32, ED_FAST_ROW(ed_layout_chain), ED_FAST_ROW(ed_vector_unary),
-        ED_REFERENCE(erf_forward)),
-    ROW("Exp", 6, infer_f32, ED_FAST_ROW(ed_layout_chain), ED_FAST_ROW(ed_vector_unary),
-        ED_REFERENCE(exp_forward)),
-    ROW("Floor", 6, infer_f32, ED_REFERENCE(floor_forward)),
-    ROW("Log", 6, infer_f32, ED_FAST_ROW(ed_layout_chain), ED_REFERENCE(log_forward)),
-    ROW("Reciprocal", 6, infer_f32, ED_FAST_ROW(ed_layout_chain), ED_REFERENCE(reciprocal_forward)),
-    ROW("Sqrt", 6, infer_f32, ED_FAST_ROW(ed_layout_chain), ED_FAST_ROW(ed_vector_unary),
-        ED_REFERENCE(sqrt_forward)),
-    ROW("Acos", 7, infer_f32, ED_REFERENCE(acos_forward)),
-    ROW("Acosh", 9, infer_f32, ED_REFERENCE(acosh_forward)),
-    ROW("Asin", 7, infer_f32, ED_REFERENCE(asin_forward)),
-    ROW("Asinh", 9, infer_f32, ED_REFERENCE(asinh_forward)),
-    ROW("Atan", 7, infer_f32, ED_REFERENCE(atan_forward)),
-    ROW("Atanh", 9, infer_f32, ED_REFERENCE(atanh_forward)),
-    ROW("Cos", 7, infer_f32, ED_REFERENCE(cos_forward)),
-    ROW("Cosh", 9, infer_f32, ED_REFERENCE(cosh_forward)),
-    ROW("Sin", 7, infer_f32, ED_REFERENCE(sin_forward)),
-    ROW("Sinh", 9, infer_f32, ED_REFERENCE(sinh_forward)),
-    ROW("Tan", 7, infer_f32, ED_REFERENCE(tan_forward)),
-    ROW("Round", 11, infer_f32, ED_REFERENCE(round_forward)),
-    ROW("Sign", 9, infer_f32, ED_REFERENCE(sign_forward)),
+    ROW("Abs", 6, infer_abs, ed_gradient_of_inputs, ED_FAST_ROW(ed_layout_chain),
+        ED_REFERENCE(abs_forward)),
+    ROW("Neg", 6, infer_neg, ed_neg_gradient, ED_FAST_ROW(ed_layout_chain),
+        ED_REFERENCE(neg_forward)),
+    ROW("Ceil", 6, infer_f32, ed_gradient_none, ED_REFERENCE(ceil_forward)),
+    ROW("Erf", 9, infer_f32, ed_gradient_of_inputs, ED_FAST_ROW(ed_layout_chain),
+        ED_FAST_ROW(ed_vector_unary), ED_REFERENCE(erf_forward)),
+    ROW("Exp", 6, infer_f32, ed_exp_gradient, ED_FAST_ROW(ed_layout_chain),
+        ED_FAST_ROW(ed_vector_unary), ED_REFERENCE(exp_forward)),
+    ROW("Floor", 6, infer_f32, ed_gradient_none, ED_REFERENCE(floor_forward)),
+    ROW("Log", 6, infer_f32, ed_log_gradient, ED_FAST_ROW(ed_layout_chain),
+        ED_REFERENCE(log_forward)),
+    ROW("Reciprocal", 6, infer_f32, ed_reciprocal_gradient, ED_FAST_ROW(ed_layout_chain),
+        ED_REFERENCE(reciprocal_forward)),
+    ROW("Sqrt", 6, infer_f32, ed_sqrt_gradient, ED_FAST_ROW(ed_layout_chain),
+        ED_FAST_ROW(ed_vector_unary), ED_REFERENCE(sqrt_forward)),
+    ROW("Acos", 7, infer_f32, ed_acos_gradient, ED_REFERENCE(acos_forward)),
+    ROW("Acosh", 9, infer_f32, ed_acosh_gradient, ED_REFERENCE(acosh_forward)),
+    ROW("Asin", 7, infer_f32, ed_asin_gradient, ED_REFERENCE(asin_forward)),
+    ROW("Asinh", 9, infer_f32, ed_asinh_gradient, ED_REFERENCE(asinh_forward)),
+    ROW("Atan", 7, infer_f32, ed_atan_gradient, ED_REFERENCE(atan_forward)),
+    ROW("Atanh", 9, infer_f32, ed_atanh_gradient, ED_REFERENCE(atanh_forward)),
+    ROW("Cos", 7, infer_f32, ed_cos_gradient, ED_REFERENCE(cos_forward)),
+    ROW("Cosh", 9, infer_f32, ed_cosh_gradient, ED_REFERENCE(cosh_forward)),
+    ROW("Sin", 7, infer_f32, ed_sin_gradient, ED_REFERENCE(sin_forward)),
+    ROW("Sinh", 9, infer_f32, ed_sinh_gradient, ED_REFERENCE(sinh_forward)),
+    ROW("Tan", 7, infer_f32, ed_tan_gradient, ED_REFERENCE(tan_forward)),
+    ROW("Round", 11, infer_f32, ed_gradient_none, ED_REFERENCE(round_forward)),
+    ROW("Sign", 9, infer_f32, ed_gradient_none, ED_REFERENCE(sign_forward)),
     { .type = "Gelu",
       .opset = { 20, 0 },
       .arity = { 1, 1, 1 },
@@ -228,6 +233,7 @@ const ed_op ed_ops_unary[] = {
       .params_size = sizeof(ed_gelu_params),
       .infer = infer_f32,
       .forward = { ED_FAST_ROW(ed_layout_chain), ED_FAST_ROW(ed_vector_unary),
-                   ED_REFERENCE(gelu_forward) } },
+                   ED_REFERENCE(gelu_forward) },
+      .gradient = ed_gradient_of_inputs },
     { 0 },
 };

@@ -6,10 +6,9 @@
 #include "base/clones.h"
 #include "base/parallel.h"
 #include "ops/fast.h"
+#include "ops/vector_sums.h"
 
 #include <math.h>
-
-enum { LANES = 16 };
 
 typedef struct norm_state {
     int64_t rows, n;
@@ -23,46 +22,12 @@ typedef struct norm_job {
     const float *x, *scale, *add;
 } norm_job;
 
-ED_BODY double sum_body(const float *x, int64_t n)
-{
-    double lane[LANES] = { 0 }, sum = 0;
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int k = 0; k < LANES; k++)
-            lane[k] += (double)x[i + k];
-    for (; i < n; i++)
-        sum += (double)x[i];
-    for (int k = 0; k < LANES; k++)
-        sum += lane[k];
-    return sum;
-}
-
-/* Blocks keep the float sums short. */
-ED_BODY double squares_body(const float *x, int64_t n, float mean)
-{
-    enum { BLOCK = 64 * LANES };
-    double sum = 0;
-    int64_t i = 0;
-    while (i + LANES <= n) {
-        float lane[LANES] = { 0 };
-        int64_t end = n - i < BLOCK ? n : i + BLOCK;
-        for (; i + LANES <= end; i += LANES)
-            for (int k = 0; k < LANES; k++)
-                lane[k] += (x[i + k] - mean) * (x[i + k] - mean);
-        for (int k = 0; k < LANES; k++)
-            sum += (double)lane[k];
-    }
-    for (; i < n; i++)
-        sum += (double)((x[i] - mean) * (x[i] - mean));
-    return sum;
-}
-
 ED_BODY void norm_row_body(const norm_job *job, float *y, const float *x)
 {
     const int64_t n = job->s->n;
     const float *scale = job->scale, *add = job->add;
-    float mean = (float)(sum_body(x, n) / (double)n);
-    double variance = squares_body(x, n, mean) / (double)n;
+    float mean = (float)(ed_sum_of(x, n) / (double)n);
+    double variance = ed_squares_of(x, n, mean) / (double)n;
     float inverse = (float)(1.0 / sqrt(variance + job->s->epsilon));
     if (add) {
         ED_INDEPENDENT

@@ -101,6 +101,15 @@ ED_BODY void add_largest_body(uint32_t *largest, const float *x, int64_t n)
 }
 ED_CLONES_VOID(add_largest, (uint32_t * largest, const float *x, int64_t n), (largest, x, n))
 
+ED_BODY uint32_t largest_of_body(const uint32_t *x, int64_t n)
+{
+    uint32_t most = 0;
+    for (int64_t i = 0; i < n; i++)
+        most = x[i] > most ? x[i] : most;
+    return most;
+}
+ED_CLONES(uint32_t, largest_of, (const uint32_t *x, int64_t n), (x, n))
+
 /* ---- one tile ---- */
 
 typedef struct step_job {
@@ -167,11 +176,8 @@ static void find_scales(step_job *job, const lanes *t, int64_t begin, int64_t en
     const ed_weight *w = job->w;
     int64_t each = smaller(w->inner, LANES);
     for (int64_t c = begin; c < end; c++) {
-        uint32_t most = 0;
         float amax;
-        for (int64_t i = 0; i < each; i++)
-            most = t->largest[(c - begin) * each + i] > most ? t->largest[(c - begin) * each + i]
-                                                             : most;
+        uint32_t most = largest_of(t->largest + (c - begin) * each, each);
         memcpy(&amax, &most, sizeof amax);
         if (!isfinite(amax))
             report_bad(job, c);

@@ -2,7 +2,8 @@
  * A backend whose device is the host's memory, for tests of what surrounds a device: it is built as
  * a libed-cuda.so of its own. Relu is its one kernel, everything else runs "on the host". A
  * recorded graph is a list of calls. The environment's FAKE_DEVICES says how many devices there are
- * (2), FAKE_BYTES how much memory each has.
+ * (2), FAKE_BYTES how much memory each has. With FAKE_LOST=n the devices are lost at the n-th call
+ * since it was set: that one and all after it fail, whatever they are, but for releases.
  */
 #include "backend/backend.h"
 #include "base/mem.h"
@@ -10,6 +11,7 @@
 #include "data/convert.h"
 #include "ops/fast.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,10 +43,28 @@ static long number_in(const char *name, long otherwise)
     return text ? strtol(text, NULL, 10) : otherwise;
 }
 
+/* ---- loss ---- */
+
+static bool is_lost(void)
+{
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    static long calls, since; /* calls since FAKE_LOST was `since` */
+    long at = number_in("FAKE_LOST", 0);
+    pthread_mutex_lock(&mutex);
+    calls = at == since ? calls + 1 : 1;
+    since = at;
+    bool lost = at > 0 && calls >= at;
+    pthread_mutex_unlock(&mutex);
+    return lost;
+}
+
+#define LOST_IN(what) ED_FAIL_IF(is_lost(), ED_EINTERNAL, "%s: the fake device was lost", what)
+
 /* ---- devices and memory ---- */
 
 static int count(int *devices)
 {
+    LOST_IN("counting devices");
     *devices = (int)number_in("FAKE_DEVICES", 2);
     ED_FAIL_IF(*devices < 0, ED_EUNSUPPORTED, "the fake driver is too old");
     return ED_OK;
@@ -52,6 +72,7 @@ static int count(int *devices)
 
 static int info(ed_device_info *out, int index)
 {
+    LOST_IN("asking for a device");
     *out = (ed_device_info){ .memory = 1 << 30, .free_memory = 1 << 29 };
     snprintf(out->name, sizeof out->name, "fake %d", index);
     return ED_OK;
@@ -60,6 +81,7 @@ static int info(ed_device_info *out, int index)
 static int use(void *device)
 {
     (void)device;
+    LOST_IN("choosing the device");
     return ED_OK;
 }
 
@@ -67,6 +89,8 @@ static int open_fake(void **device, int index, const ed_device_options *opts)
 {
     (void)index;
     (void)opts;
+    *device = NULL;
+    LOST_IN("opening the device");
     fake *f = ed_calloc(1, sizeof *f);
     if (f)
         f->limit = (size_t)number_in("FAKE_BYTES", 1L << 30);
@@ -79,6 +103,7 @@ static int alloc(void *device, void **out, size_t nbytes)
 {
     fake *f = device;
     *out = NULL;
+    LOST_IN("allocating");
     ED_FAIL_IF(f->used + nbytes > f->limit, ED_ENOMEM, "the fake device's memory ran out");
     char *memory = ed_aligned_alloc(nbytes + TAG);
     if (!memory)
@@ -127,12 +152,14 @@ static int queue(fake *f, recorded_call call)
 
 static int copy(void *device, void *to, const void *from, size_t nbytes)
 {
+    LOST_IN("copying");
     return queue(device, (recorded_call){ CALL_COPY, to, from, nbytes, 0 });
 }
 
 static int copy_outside(void *device, void *to, const void *from, size_t nbytes)
 {
     fake *f = device;
+    LOST_IN("copying from or to the host");
     ED_FAIL_IF(f->open, ED_EINTERNAL, "a copy from or to the host was recorded");
     memcpy(to, from, nbytes);
     return ED_OK;
@@ -141,6 +168,7 @@ static int copy_outside(void *device, void *to, const void *from, size_t nbytes)
 static int zero(void *device, void *to, size_t nbytes)
 {
     (void)device;
+    LOST_IN("clearing");
     memset(to, 0, nbytes);
     return ED_OK;
 }
@@ -148,12 +176,14 @@ static int zero(void *device, void *to, size_t nbytes)
 static int nothing(void *device)
 {
     (void)device;
+    LOST_IN("waiting");
     return ED_OK;
 }
 
 static int capture_begin(void *device)
 {
     fake *f = device;
+    LOST_IN("recording");
     f->open = ed_calloc(1, sizeof *f->open);
     return f->open ? ED_OK : ED_ENOMEM;
 }
@@ -163,13 +193,18 @@ static int capture_end(void *device, void **graph)
     fake *f = device;
     *graph = f->open;
     f->open = NULL;
-    return ED_OK;
+    if (!is_lost())
+        return ED_OK;
+    ed_free(*graph);
+    *graph = NULL;
+    return ed_error_set(ED_EINTERNAL, "recording: the fake device was lost");
 }
 
 static int replay(void *device, void *graph)
 {
     const recording *r = graph;
     (void)device;
+    LOST_IN("replaying");
     for (size_t i = 0; i < r->count; i++)
         make(&r->calls[i]);
     return ED_OK;
@@ -184,6 +219,7 @@ static void graph_free(void *device, void *graph)
 static int mark(void *device, void **event)
 {
     (void)device;
+    LOST_IN("marking");
     *event = NULL;
     return ED_OK;
 }
@@ -193,6 +229,7 @@ static int seconds(void *device, double *out, void *begin, void *end)
     (void)device;
     (void)begin;
     (void)end;
+    LOST_IN("reading the clock");
     *out = 0.5;
     return ED_OK;
 }
@@ -201,6 +238,7 @@ static int seconds(void *device, double *out, void *begin, void *end)
 
 static int relu_plan(ed_kernel_plan *p)
 {
+    LOST_IN("planning Relu");
     if (!ed_plan_is_f32(p, p->nodes[0]->in[0]))
         return ed_plan_refuse(p, "not float32");
     p->taken = 1;
@@ -210,6 +248,7 @@ static int relu_plan(ed_kernel_plan *p)
 
 static int relu_run(const ed_call *call)
 {
+    LOST_IN("running Relu");
     return queue(call->device, (recorded_call){ CALL_RELU, call->out[0]->data, call->in[0]->data,
                                                 (size_t)call->in[0]->numel, 0 });
 }
@@ -250,6 +289,8 @@ static void observers_free(void *of)
 
 static int observers_new(void *device, void **out, size_t n, size_t bins, double ema)
 {
+    *out = NULL;
+    LOST_IN("making observers");
     observers *o = ed_calloc(1, sizeof *o + n * sizeof o->at[0]);
     *out = o;
     if (!o)
@@ -271,12 +312,14 @@ static int observers_add(void *of, size_t i, const void *data, ed_layout layout,
 {
     observers *o = of;
     (void)layout;
+    LOST_IN("observing");
     return queue(o->device, (recorded_call){ CALL_OBSERVE, o->at, data, (size_t)numel, i });
 }
 
 static int observers_get(void *of, ed_seen *seen, uint64_t *counts)
 {
     const observers *o = of;
+    LOST_IN("reading the observers");
     for (size_t i = 0; i < o->n; i++) {
         ed_observation s = ed_observer_get(o->at[i]);
         seen[i] = (ed_seen){ s.range, s.min, s.max, s.ema_min, s.ema_max, s.total, s.nonfinite };
@@ -289,6 +332,7 @@ static int observers_search(void *of, ed_search search, unsigned start, unsigned
                             int64_t *answers)
 {
     const observers *o = of;
+    LOST_IN("searching");
     for (size_t i = 0; i < o->n; i++) {
         ed_observation s = ed_observer_get(o->at[i]);
         answers[i] = search == ED_SEARCH_KL ? ed_kl_search(s.counts, s.bins, start, levels)
@@ -307,6 +351,7 @@ static int decode(void *device, float *to, const void *from, const ed_decode *ho
                      .mean = how->mean,
                      .std = how->std };
     (void)device;
+    LOST_IN("decoding");
     *bad += (uint64_t)ed_convert_run(&c, to, from, how->samples).count;
     return ED_OK;
 }

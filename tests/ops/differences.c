@@ -64,7 +64,8 @@ typedef struct slopes {
     double value, half_value;  /* of the loss, for h and h / 2 */
     double unsettled, bend;    /* over the outputs, squared */
     double noise, total_noise; /* of rounding outputs that changed, all outputs; squared */
-    bool changed, finite;
+    bool changed, finite;      /* finite: the outputs that changed */
+    bool poisoned;             /* some output is NaN or infinite, and may stay so */
 } slopes;
 
 static void add_output(slopes *to, const double *y, double at, double c, double h)
@@ -79,6 +80,7 @@ static void add_output(slopes *to, const double *y, double at, double c, double 
         finite = finite && isfinite(y[k]);
     }
     to->total_noise += isfinite(unit) ? unit * unit : 0;
+    to->poisoned = to->poisoned || !isfinite(at);
     if (!changed)
         return;
     to->changed = true;
@@ -115,30 +117,35 @@ typedef struct outcome {
     double numeric, predicted, noise;
 } outcome;
 
-static outcome judge(const slopes *s, const surroundings *around, double h, double size)
+/* Along many elements the gradient counts what an output that is NaN, or so large that it hides
+ * the change, does not show; of one element, only the outputs that changed are looked at. */
+static outcome judge(const slopes *s, const surroundings *around, double h, double size,
+                     bool single)
 {
     double full = (around->predicted[UP] - around->predicted[DOWN]) / (2 * h);
     double half = (around->predicted[HALF_UP] - around->predicted[HALF_DOWN]) / h;
-    double noise = sqrt(s->changed ? s->noise : s->total_noise);
+    bool visible = single && s->changed;
+    double noise = sqrt(visible ? s->noise : s->total_noise);
     double unit = tolerance * (size + fabs(s->half_value));
     double error = fabs(4 * (s->half_value - half) - (s->value - full)) / 3;
     outcome o = { NO_VERDICT, s->half_value, half, noise };
     if (!s->changed && half == 0)
         o.verdict = AGREES;
-    else if (s->finite && !(noise > 10 * unit) && !(sqrt(s->unsettled) > unit / 2 + noise) &&
-             !(sqrt(s->bend) > unit + 4 * noise))
+    else if (s->finite && (visible || !s->poisoned) && !(noise > 10 * unit) &&
+             !(sqrt(s->unsettled) > unit / 2 + noise) && !(sqrt(s->bend) > unit + 4 * noise))
         o.verdict = error <= unit + noise ? AGREES : DIFFERS;
     return o;
 }
 
-static int try_step(outcome *o, point *p, const double *direction, double h, double size)
+static int try_step(outcome *o, point *p, const double *direction, double h, double size,
+                    bool single)
 {
     int rc = ED_OK;
     surroundings around = { 0 };
     for (int place = 0; place < PLACES; place++)
         ED_GOTO(evaluate(&around, place, p, direction, h));
     slopes s = slopes_of(&around, p, h);
-    *o = judge(&s, &around, h, size);
+    *o = judge(&s, &around, h, size, single);
 done:
     for (int place = 0; place < PLACES; place++)
         for (int k = 0; k < CASE_MAX_OUT; k++)
@@ -146,11 +153,11 @@ done:
     return rc;
 }
 
-static int try_direction(outcome *o, point *p, const double *direction, double size)
+static int try_direction(outcome *o, point *p, const double *direction, double size, bool single)
 {
     *o = (outcome){ .verdict = NO_VERDICT };
     for (size_t k = 0; o->verdict == NO_VERDICT && k < ED_LENGTH(steps); k++)
-        ED_TRY(try_step(o, p, direction, steps[k], size));
+        ED_TRY(try_step(o, p, direction, steps[k], size, single));
     return ED_OK;
 }
 
@@ -161,20 +168,21 @@ static double size_of(const point *p, const double *direction)
     for (int64_t i = 0; i < p->x->numel; i++) {
         if (direction[i] == 0)
             continue;
-        sum += p->gradient[i] * direction[i] * (p->gradient[i] * direction[i]);
+        double part = p->gradient[i] * direction[i];
+        sum += isfinite(part) ? part * part : 0;
         length += direction[i] * direction[i];
     }
     return length == 0 ? -1 : fmax(sqrt(sum), 0.1 * p->rms * sqrt(length));
 }
 
 static bool check_direction(char *text, size_t size, difference_counts *counts, point *p,
-                            const double *direction, const char *name)
+                            const double *direction, bool single, const char *name)
 {
     outcome o;
     double expected = size_of(p, direction);
     if (expected == -1)
         return true;
-    if (try_direction(&o, p, direction, expected) != ED_OK) {
+    if (try_direction(&o, p, direction, expected, single) != ED_OK) {
         snprintf(text, size, "%s", ed_error_last());
         return false;
     }
@@ -212,13 +220,14 @@ static bool check_elements(char *text, size_t size, difference_counts *counts, p
         direction[i] = element_step(p, i);
         snprintf(name, sizeof name, "input %u, element %lld (%g)", input, (long long)i,
                  (double)x[i]);
-        good = check_direction(text, size, counts, p, direction, name);
+        good = check_direction(text, size, counts, p, direction, true, name);
         direction[i] = 0;
     }
     return good;
 }
 
-/* Along the gradient, then at random. */
+/* Along the gradient, then at random; where a gradient is NaN, single elements tell whether it may
+ * be. */
 static bool check_directions(char *text, size_t size, difference_counts *counts, point *p,
                              uint32_t input, double *direction)
 {
@@ -232,13 +241,13 @@ static bool check_directions(char *text, size_t size, difference_counts *counts,
             return false;
         for (int64_t i = 0; i < p->x->numel; i++) {
             float along = k ? ((const float *)random->data)[i]
-                            : (float)fmax(-3, fmin(3, p->gradient[i] / p->rms));
-            bool moves = may_move(((const float *)p->x->data)[i]) && isfinite(along);
+                            : (float)fmax(-3, fmin(3, p->gradient[i] / fmax(p->rms, 1e-30)));
+            bool moves = may_move(((const float *)p->x->data)[i]) && isfinite(p->gradient[i]);
             direction[i] = moves ? along * element_step(p, i) : 0;
         }
         ed_tensor_free(random);
         snprintf(name, sizeof name, "input %u, direction %d", input, k);
-        good = check_direction(text, size, counts, p, direction, name);
+        good = check_direction(text, size, counts, p, direction, false, name);
     }
     return good;
 }

@@ -131,3 +131,20 @@ def softmax_grad(x, attrs, opset):
 def log_softmax_grad(x, attrs, opset):
     (dy, axes), y = rows(x[0], attrs), wide(x[1])
     return dy - np.exp(y) * dy.sum(axes, keepdims=True)
+
+
+# ---- reductions ----
+@op("ed::ReduceProdGrad")
+def reduce_prod_grad(x, attrs, opset):
+    """The product of the other elements, each by itself."""
+    axes = attrs.get("axes") or range(x[1].ndim)
+    axes = sorted(a % x[1].ndim for a in axes)
+    kept = [i for i in range(x[1].ndim) if i not in axes]
+    order = kept + axes
+    moved = wide(x[1]).transpose(order)
+    sizes = moved.shape[len(kept) :]
+    flat = moved.reshape(moved.shape[: len(kept)] + (int(np.prod(sizes)),))
+    n = flat.shape[-1]
+    others = [np.delete(flat, k, axis=-1).prod(-1) for k in range(n)]
+    others = np.stack(others, -1) if n else np.zeros(flat.shape)
+    return x[0] * others.reshape(moved.shape).transpose(np.argsort(order))

@@ -46,3 +46,17 @@ def average_pool_grad(x, attrs, opset):
         for at in taps:
             dx[(slice(None), slice(None), *at)] += dy[(slice(None), slice(None), *position)].astype(np.float64) / count
     return dx
+
+
+@op("ed::LayerNormalizationGrad")
+def layer_normalization_grad(x, attrs, opset):
+    dy, data = x[0].astype(np.float64), x[1].astype(np.float64)
+    axis = attrs.get("axis", -1) % data.ndim
+    inner = tuple(range(axis, data.ndim))
+    scale = x[2] if len(x) > 2 else np.ones(data.shape[axis:], np.float32)
+    centred = data - data.mean(inner, keepdims=True)
+    inverse = 1 / np.sqrt((centred**2).mean(inner, keepdims=True) + np.float32(attrs.get("epsilon", 1e-5)))
+    normal, g = centred * inverse, dy * scale
+    dx = inverse * (g - g.mean(inner, keepdims=True) - normal * (g * normal).mean(inner, keepdims=True))
+    outer = tuple(range(axis))
+    return dx, (dy * normal).sum(outer).reshape(scale.shape), dy.sum(outer).reshape(scale.shape)

@@ -18,6 +18,10 @@ def of_double(name, fn):
 for name, fn in (("Erf", wide_erf), ("Exp", np.exp), ("Log", np.log), ("Sqrt", np.sqrt), ("Ceil", np.ceil),
                  ("Floor", np.floor), ("Reciprocal", lambda x: 1 / x), ("Softplus", lambda x: np.logaddexp(x, 0))):
     of_double(name, fn)
+for name, fn in (("Sin", np.sin), ("Cos", np.cos), ("Tan", np.tan), ("Asin", np.arcsin), ("Acos", np.arccos),
+                 ("Atan", np.arctan), ("Sinh", np.sinh), ("Cosh", np.cosh), ("Asinh", np.arcsinh),
+                 ("Acosh", np.arccosh), ("Atanh", np.arctanh), ("Round", np.rint), ("Sign", np.sign)):
+    of_double(name, fn)
 
 
 @op("Abs")
@@ -56,6 +60,16 @@ def cast(x, attrs, opset):
 
 
 # ---- two numbers and more ----
+@op("CastLike")
+def cast_like(x, attrs, opset):
+    return x[0].astype(x[1].dtype)
+
+
+@op("Sum")
+def total(x, attrs, opset):
+    return sum(x[1:], x[0])
+
+
 @op("Pow")
 def power(x, attrs, opset):
     a, b = np.broadcast_arrays(x[0].astype(np.float64), x[1].astype(np.float64))
