@@ -43,6 +43,9 @@ int tool_finish(int rc);
 /* Seconds of a clock that only goes forward. */
 double tool_seconds(void);
 
+/* Options of the passes, as --exclude, --rule, --disable, --target and --bits-... say. */
+ed_plan_options tool_plan_options(const settings *s);
+
 /* ---- files.c ---- */
 /* "<model without .onnx><suffix>"; *out is released with free(). */
 int tool_output_beside(char **out, const char *model, const char *suffix);

@@ -56,6 +56,8 @@ static const listing listings[] = {
     { "Losses", loss_row },
     { "Scales of activations", scales_row },
     { "Scales of weights", weight_scales_row },
+    { "Methods", option_method_row },
+    { "Rules of target tensorrt", option_rule_row },
     { NULL, NULL },
 };
 
@@ -203,11 +205,7 @@ static int calibrate(job *j)
 {
     const settings *s = j->s;
     ed_dataset *data = NULL;
-    const ed_plan_options plan = { .target = s->target,
-                                   .exclude = s->exclude.items,
-                                   .exclude_count = s->exclude.count,
-                                   .rules = s->rules.items,
-                                   .rules_count = s->rules.count };
+    const ed_plan_options plan = tool_plan_options(s);
     const ed_calib_options calib = { .method = s->method,
                                      .params.percentile = s->percentile,
                                      .device = j->device,
@@ -237,6 +235,11 @@ static int read_models(job *j)
     bool quantized = ed_graph_node_count(j->graph, "FakeQuantize") > 0;
     if (!quantized)
         TRY(calibrate(j));
+    else if (s->bits_w || s->bits_a)
+        return tool_fail(ED_EINVAL,
+                         "%s: it is quantized already; --bits-w and --bits-a are for a "
+                         "float model",
+                         j->model);
     else
         TRY(ed_transform(j->graph, NULL));
     if (s->teacher) {

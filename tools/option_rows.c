@@ -27,6 +27,12 @@ static const char *weights_name(size_t i)
     return names[i];
 }
 
+static const char *bits_name(size_t i)
+{
+    static const char *const names[] = { "8", "4", NULL };
+    return names[i];
+}
+
 static const char *patterns_name(size_t i)
 {
     static const char *const names[] = { "conversions", "fusions", "quantized", "all", NULL };
@@ -263,6 +269,14 @@ static const option_row option_rows[] = {
       "how weights are stored: int8 initializers behind DequantizeLinear, or float ones behind "
       "QuantizeLinear and DequantizeLinear",
       "int8", OPTION_CHOICE, FIELD(weights), 0, 0, weights_name, NULL },
+    { CMD_CALIBRATE | CMD_QAT, 0, "bits-w", "BITS", placement,
+      "bits of the weights: 8, or 4 (int4: the model is raised to opset 21)", NULL, OPTION_CHOICE,
+      FIELD(bits_w), 0, 0, bits_name, NULL },
+    { CMD_CALIBRATE | CMD_QAT, 0, "bits-a", "BITS", placement, "bits of the activations", NULL,
+      OPTION_CHOICE, FIELD(bits_a), 0, 0, bits_name, NULL },
+    { CMD_CALIBRATE | CMD_QAT, 0, "int8-storage", NULL, placement,
+      "keep weights of 4 bits in int8 tensors, for runtimes without int4", NULL, OPTION_FLAG,
+      FIELD(int8_storage), 0, 0, NULL, NULL },
     { CMD_CALIBRATE, 0, "weight-method", "METHOD", placement,
       "how the scales of weights are found, per output channel", NULL, OPTION_CHOICE,
       FIELD(weight_method), 0, 0, weight_method_name, NULL },
@@ -344,4 +358,22 @@ const option_row *option_row_at(size_t i)
 const char *option_default(const option_row *row)
 {
     return row->standard || !row->choice ? row->standard : row->choice(0);
+}
+
+/* ---- listings ---- */
+
+bool option_method_row(size_t i, const char **name, const char **help)
+{
+    const ed_method *method = ed_method_at(i);
+    *name = method ? method->name : NULL;
+    *help = method ? method->help : NULL;
+    return method != NULL;
+}
+
+bool option_rule_row(size_t i, const char **name, const char **help)
+{
+    const ed_rule_info *rule = ed_target_rule(NULL, i);
+    *name = rule ? rule->name : NULL;
+    *help = rule ? rule->help : NULL;
+    return rule != NULL;
 }

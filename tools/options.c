@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum {
-    MAX_LISTED = 32,     /* rows of a listing; a command has up to five */
+    MAX_LISTED = 32,     /* rows of a listing; a command has up to seven */
     KEY_MANUAL = 0x1000, /* beyond all letters and rows */
     KEY_ROW = 0x100
 };

@@ -34,7 +34,8 @@ typedef struct settings {
     int64_t epochs, accumulate, seed, val_every, patience, checkpoint_every, memory;
     double learning_rate, momentum, weight_decay, warmup, clip, temperature, alpha;
     double label_smoothing, freeze_observers;
-    bool deterministic;
+    bool deterministic, int8_storage;
+    const char *bits_w, *bits_a;
     bool given[OPTION_MAX_ROWS]; /* row i of the table was on the command line */
 } settings;
 
@@ -82,6 +83,10 @@ typedef struct listing {
     const char *title; /* NULL ends the array */
     bool (*row)(size_t i, const char **name, const char **help);
 } listing;
+
+/* Rows of calibration methods, and of the rules of the default target. */
+bool option_method_row(size_t i, const char **name, const char **help);
+bool option_rule_row(size_t i, const char **name, const char **help);
 
 typedef struct command {
     const char *name;

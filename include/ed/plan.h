@@ -194,7 +194,7 @@ typedef struct ed_qdq_point {
     int axis;
     double fixed_scale; /**< > 0: the scale is given (Softmax), nothing is calibrated */
     size_t scale_of; /**< index of the point whose range this one shares (Concat); itself if none */
-    unsigned bits;      /**< of its integers: 8 or 4 */
+    unsigned bits;   /**< of its integers: 8 or 4 */
 } ed_qdq_point;
 /** Points of a QUANTIZE plan that will be applied. */
 ED_API size_t ed_plan_point_count(const ed_plan *plan);

@@ -73,8 +73,7 @@ static int64_t opset_for(const ed_plan_options *o)
     return int4 ? INT4_OPSET : LOWEST_OPSET;
 }
 
-static int convert(ed_graph *g, unsigned stages, const ed_convert_listener *listener,
-                   int64_t opset)
+static int convert(ed_graph *g, unsigned stages, const ed_convert_listener *listener, int64_t opset)
 {
     ED_TRY(ed_infer_shapes(g));
     if (stages & (ED_TENSORRT_CONVERSION_PATTERNS | ED_TENSORRT_QUANTIZED_PATTERNS))
@@ -191,7 +190,7 @@ int ed_plan_apply_phases(const ed_plan *plan, ed_graph *graph, ed_phase first, e
     unsigned stages = stages_of(plan);
     ED_TRY(check_graph(graph, first == ED_PHASE_CONVERT ? plan->source : plan->graph));
     if (first == ED_PHASE_CONVERT) {
-        ED_TRY(convert(graph, stages, &listener));
+        ED_TRY(convert(graph, stages, &listener, opset_for(&plan->request.opts)));
         ED_TRY(check_graph(graph, plan->graph));
     }
     if (first <= ED_PHASE_FUSE && last >= ED_PHASE_FUSE && stages & ED_TENSORRT_FUSION_PATTERNS) {

@@ -190,8 +190,8 @@ static int check_options(const ed_plan *plan, const ed_plan_options *opts)
     const unsigned bits[] = { bits_of(plan, true), bits_of(plan, false) };
     for (size_t k = 0; k < ED_LENGTH(bits); k++)
         ED_FAIL_IF(bits[k] != 8 && bits[k] != 4, ED_EINVAL,
-                   "%s of %u bits; they are quantized to 8 or 4",
-                   k ? "activations" : "weights", bits[k]);
+                   "%s of %u bits; they are quantized to 8 or 4", k ? "activations" : "weights",
+                   bits[k]);
     for (size_t k = 0; opts && k < opts->rules_count; k++) {
         bool found = false;
         for (const ed_target_skip *s = plan->target->skips; s->name; s++)
@@ -210,8 +210,7 @@ static int quantize_attention(ed_plan *plan, const ed_group *group)
         size_t before = plan->n_points;
         ED_TRY(add_point(plan, group, ED_QDQ_ATTENTION, edges[i]));
         if (i == 2 && plan->n_points > before) /* of Softmax: in [0, 1] */
-            plan->infos[before].fixed_scale =
-                1.0 / ((1 << (plan->infos[before].bits - 1)) - 1);
+            plan->infos[before].fixed_scale = 1.0 / ((1 << (plan->infos[before].bits - 1)) - 1);
     }
     return ED_OK;
 }

@@ -27,7 +27,8 @@ typedef struct job {
 
 static job start(void)
 {
-    job j = { .graph = toy_quantized(toy_mlp, initial_scale), .teacher = graph_from(toy_mlp, true) };
+    job j = { .graph = toy_quantized(toy_mlp, initial_scale),
+              .teacher = graph_from(toy_mlp, true) };
     j.train = toy_open(train_path, j.graph, BATCH);
     j.opts = (ed_qat_options){
         .epochs = 4, .loss = "labels", .learning_rate = 0.05, .seed = 1, .schedule = "cosine"
@@ -304,9 +305,20 @@ static void test_resume(void **unused)
     (void)unused;
     static const ed_qat_options cases[] = {
         { .epochs = 2, .loss = "labels", .learning_rate = 0.05, .seed = 3 },
-        { .epochs = 2, .loss = "both", .learning_rate = 0.01, .optimizer = "adamw", .seed = 4,
-          .accumulate = 4, .scales = "lsq", .weight_scales = "lsq", .clip = 1 },
-        { .epochs = 2, .loss = "distill", .learning_rate = 0.05, .scales = "ema", .seed = 5,
+        { .epochs = 2,
+          .loss = "both",
+          .learning_rate = 0.01,
+          .optimizer = "adamw",
+          .seed = 4,
+          .accumulate = 4,
+          .scales = "lsq",
+          .weight_scales = "lsq",
+          .clip = 1 },
+        { .epochs = 2,
+          .loss = "distill",
+          .learning_rate = 0.05,
+          .scales = "ema",
+          .seed = 5,
           .warmup = 0.2 },
     };
     for (size_t i = 0; i < ED_LENGTH(cases); i++) {
@@ -357,16 +369,11 @@ static void test_options(void **unused)
         ed_qat_options opts;
         const char *says;
     } cases[] = {
-        { { .epochs = -1 }, "epochs" },
-        { { .batch = 9 }, "batch" },
-        { { .accumulate = -2 }, "accumulate" },
-        { { .learning_rate = NAN }, "learning_rate" },
-        { { .momentum = 1.5 }, "momentum" },
-        { { .optimizer = "x" }, "optimizer" },
-        { { .schedule = "x" }, "schedule" },
-        { { .loss = "x" }, "loss" },
-        { { .scales = "x" }, "scales" },
-        { { .augment = "x" }, "x" },
+        { { .epochs = -1 }, "epochs" },         { { .batch = 9 }, "batch" },
+        { { .accumulate = -2 }, "accumulate" }, { { .learning_rate = NAN }, "learning_rate" },
+        { { .momentum = 1.5 }, "momentum" },    { { .optimizer = "x" }, "optimizer" },
+        { { .schedule = "x" }, "schedule" },    { { .loss = "x" }, "loss" },
+        { { .scales = "x" }, "scales" },        { { .augment = "x" }, "x" },
         { { .memory = 1 }, "--batch" },
     };
     for (size_t i = 0; i < ED_LENGTH(cases); i++) {

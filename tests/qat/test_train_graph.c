@@ -72,7 +72,8 @@ static void test_params(void **unused)
     } cases[] = {
         /* a scalar of a decomposed operator, a mask, the normalization of the input: none */
         { "graph t opset 17\ninput x: f32[N, 4]\nconst mean: f32[4] = random(9)\n"
-          "const w: f32[4, 4] = random(1)\nconst b: f32[4] = fill(0)\nconst half: f32[] = fill(0.5)\n"
+          "const w: f32[4, 4] = random(1)\nconst b: f32[4] = fill(0)\nconst half: f32[] = "
+          "fill(0.5)\n"
           "const mask: f32[4] = {0, -1000, 0, -100}\n"
           "s = Sub(x, mean)\nm = MatMul(s, w)\na = Add(m, b)\nh = Mul(a, half)\nk = Add(h, mask)\n"
           "output k\n",
@@ -259,9 +260,12 @@ static void test_tied_scales(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_inputs_and_outputs), cmocka_unit_test(test_params),
-        cmocka_unit_test(test_freeze),             cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_gradients),          cmocka_unit_test(test_computed_shape),
+        cmocka_unit_test(test_inputs_and_outputs),
+        cmocka_unit_test(test_params),
+        cmocka_unit_test(test_freeze),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_computed_shape),
         cmocka_unit_test(test_tied_scales),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,6 +73,7 @@ uint64_t toy_hash(const ed_graph *graph)
     uint64_t hash = 0;
     for (size_t i = 0; i < graph->n_values; i++)
         if (graph->values[i].constant)
-            hash = ed_hash(hash, graph->values[i].constant->data, graph->values[i].constant->nbytes);
+            hash =
+                ed_hash(hash, graph->values[i].constant->data, graph->values[i].constant->nbytes);
     return hash;
 }
