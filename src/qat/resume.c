@@ -31,13 +31,21 @@ static int add_text(json_t *object, const char *key, const char *format, ...)
     return ED_OK;
 }
 
+/* The shortest of the usual formats that gives the number back. */
+static const char *exact_format(double value)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%.15g", value);
+    return strtod(text, NULL) == value ? "%.15g" : "%.17g";
+}
+
 static int add_options(json_t *object, const ed_qat_settings *s)
 {
     const ed_qat_options *o = &s->opts;
     const char *name;
     double value;
     for (size_t i = 0; ed_qat_number_at(&name, &value, o, i); i++)
-        ED_TRY(add_text(object, name, "%.17g", value));
+        ED_TRY(add_text(object, name, exact_format(value), value));
     ED_TRY(add_text(object, "optimizer", "%s", o->optimizer));
     ED_TRY(add_text(object, "schedule", "%s", o->schedule));
     ED_TRY(add_text(object, "loss", "%s", o->loss));
