@@ -11,6 +11,9 @@ namespace
 {
 enum { THREADS = 128, MOST = ED_CHAIN_MAX_INPUTS };
 
+/* Elements of a vector of 16 bytes. */
+template <class T> constexpr int lanes = 16 / (int)sizeof(T);
+
 enum chain_read {
     READ_HELD,   /* lies as the output does, in its storage: loaded before the first step */
     READ_SCALAR, /* one element */
@@ -139,6 +142,24 @@ template <class T, int K, int S, int W, int V> struct chain_thread {
         }
     }
 
+    __device__ __forceinline__ void store(T *y, unsigned n) const
+    {
+#pragma unroll
+        for (int u = 0; u < V; u++) {
+            ed_pack<T, W> out;
+#pragma unroll
+            for (int l = 0; l < W; l++)
+                out.v[l] = ed_narrow<T>(last[u * W + l]);
+            if (at[u] + W <= n)
+                ed_store_pack<W>(y + at[u], out);
+            else
+#pragma unroll
+                for (int l = 0; l < W; l++)
+                    if (at[u] + l < n)
+                        y[at[u] + l] = out.v[l];
+        }
+    }
+
     __device__ __forceinline__ void keep(int to)
     {
 #pragma unroll
@@ -239,44 +260,28 @@ __device__ __forceinline__ void apply(float (&y)[N], const ed_chain_step &step, 
 }
 
 /* ---- the kernel ---- */
-/* Each thread keeps V vectors under way. */
+/* A block takes V vectors for each of its threads: as many blocks as that needs, for the steps take
+ * registers, and a grid of the size of the chip would end in a part of a wave. */
 template <class T, int K, int S, int V>
 __global__ void __launch_bounds__(THREADS) chain_kernel(T *y, const __grid_constant__ chain_args c)
 {
-    constexpr int W = 16 / (int)sizeof(T);
-    const unsigned packs = (c.n + W - 1) / W, stride = gridDim.x * blockDim.x;
+    constexpr int W = lanes<T>;
     chain_thread<T, K, S, W, V> t;
-
-    for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < packs; i += V * stride) {
 #pragma unroll
-        for (int u = 0; u < V; u++)
-            t.at[u] = (i + u * stride) * W;
-        t.hold(c);
+    for (int u = 0; u < V; u++)
+        t.at[u] = ((blockIdx.x * V + u) * THREADS + threadIdx.x) * W;
+    t.hold(c);
 #pragma unroll 1
-        for (int s = 0; s < c.program.steps; s++) {
-            const ed_chain_step &step = c.program.step[s];
-            float a[V * W], b[V * W];
-            t.pick(a, c, step.from[0]);
-            if (step.from[1] != ED_CHAIN_NOTHING)
-                t.pick(b, c, step.from[1]);
-            apply(t.last, step, a, b);
-            t.keep(step.keep);
-        }
-#pragma unroll
-        for (int u = 0; u < V; u++) {
-            ed_pack<T, W> out;
-#pragma unroll
-            for (int l = 0; l < W; l++)
-                out.v[l] = ed_narrow<T>(t.last[u * W + l]);
-            if (t.at[u] + W <= c.n)
-                ed_store_pack<W>(y + t.at[u], out);
-            else
-#pragma unroll
-                for (int l = 0; l < W; l++)
-                    if (t.at[u] + l < c.n)
-                        y[t.at[u] + l] = out.v[l];
-        }
+    for (int s = 0; s < c.program.steps; s++) {
+        const ed_chain_step &step = c.program.step[s];
+        float a[V * W], b[V * W];
+        t.pick(a, c, step.from[0]);
+        if (step.from[1] != ED_CHAIN_NOTHING)
+            t.pick(b, c, step.from[1]);
+        apply(t.last, step, a, b);
+        t.keep(step.keep);
     }
+    t.store(y, c.n);
 }
 
 /* ---- launchers ---- */
@@ -293,7 +298,7 @@ template <class T> chain_args args_of(const ed_cuda_chain *c)
     chain_args args = {};
     args.program = *c->program;
     args.n = (unsigned)ed_walk_numel(&c->walk);
-    args.space = ed_space_of<MOST>(&c->walk, 16 / (int)sizeof(T));
+    args.space = ed_space_of<MOST>(&c->walk, lanes<T>);
     for (int k = 0; k < c->program->inputs; k++) {
         const bool same = c->b16[k] == (sizeof(T) == 2);
         args.in[k] = c->in[k];
@@ -308,7 +313,7 @@ template <class T> chain_args args_of(const ed_cuda_chain *c)
 template <class T, int K, int S, int V> int launch(const ed_cuda_chain *c, ed_stream stream)
 {
     const chain_args args = args_of<T>(c);
-    const unsigned blocks = ed_blocks(args.n / (V * (16 / sizeof(T))) + 1, THREADS);
+    const unsigned each = V * lanes<T> * THREADS, blocks = (args.n - 1) / each + 1;
     chain_kernel<T, K, S, V><<<blocks, THREADS, 0, stream>>>((T *)c->y, args);
     return (int)cudaGetLastError();
 }
