@@ -3,7 +3,8 @@
  *
  *   x, w -> convolution -> [+ bias] -> [+ residual] -> [activation] -> y
  *
- * One operation descriptor a step, virtual float32 tensors between them.
+ * One operation descriptor a step, virtual float32 tensors between them. Gradients of a convolution
+ * by its input or its weights are graphs of one operation.
  */
 #include "conv_plan.h"
 #include "plan_graph.h"
@@ -24,6 +25,53 @@ static cudnnBackendDescriptor_t tensor(ed_cudnn_builder *b, int64_t uid, cudnnDa
     return ed_cudnn_tensor_new(b, &t);
 }
 
+/* How an operation names its parts. */
+typedef struct names {
+    cudnnBackendDescriptorType_t type;
+    cudnnBackendAttributeName_t x, w, y, window, alpha, beta;
+} names;
+
+static const names operations[] = {
+    [ED_CONV_FORWARD] = { CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
+                          CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
+                          CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
+                          CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y,
+                          CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
+                          CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
+                          CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA },
+    [ED_CONV_INPUT_GRAD] = { CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
+                             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY,
+                             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
+                             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
+                             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
+                             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
+                             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA },
+    [ED_CONV_WEIGHT_GRAD] = { CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
+                              CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
+                              CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
+                              CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY,
+                              CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
+                              CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA,
+                              CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA },
+};
+
+static cudnnBackendDescriptor_t operation(ed_cudnn_builder *b, const names *name,
+                                          cudnnBackendDescriptor_t x, cudnnBackendDescriptor_t w,
+                                          cudnnBackendDescriptor_t y,
+                                          cudnnBackendDescriptor_t window)
+{
+    float alpha = 1.0f, beta = 0.0f;
+    cudnnBackendDescriptor_t op = ed_cudnn_make(b, name->type);
+    ed_cudnn_set_one(b, op, name->x, x);
+    ed_cudnn_set_one(b, op, name->w, w);
+    ed_cudnn_set_one(b, op, name->y, y);
+    ed_cudnn_set_one(b, op, name->window, window);
+    ed_cudnn_set(b, op, name->alpha, CUDNN_TYPE_FLOAT, 1, &alpha);
+    ed_cudnn_set(b, op, name->beta, CUDNN_TYPE_FLOAT, 1, &beta);
+    ed_cudnn_finish(b, op);
+    return op;
+}
+
 static cudnnBackendDescriptor_t convolution(ed_cudnn_builder *b, cudnnBackendDescriptor_t x,
                                             cudnnBackendDescriptor_t w, cudnnBackendDescriptor_t y)
 {
@@ -31,7 +79,6 @@ static cudnnBackendDescriptor_t convolution(ed_cudnn_builder *b, cudnnBackendDes
     int64_t rank = c->spatial;
     cudnnDataType_t compute = CUDNN_DATA_FLOAT;
     cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
-    float alpha = 1.0f, beta = 0.0f;
     cudnnBackendDescriptor_t d = ed_cudnn_make(b, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
     ed_cudnn_set(b, d, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &compute);
     ed_cudnn_set(b, d, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode);
@@ -41,31 +88,7 @@ static cudnnBackendDescriptor_t convolution(ed_cudnn_builder *b, cudnnBackendDes
     ed_cudnn_set(b, d, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, rank, c->dilation);
     ed_cudnn_set(b, d, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, rank, c->stride);
     ed_cudnn_finish(b, d);
-    if (c->transposed) { /* the gradient of a convolution by its input */
-        cudnnBackendDescriptor_t op =
-            ed_cudnn_make(b, CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR);
-        ed_cudnn_set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, x);
-        ed_cudnn_set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, w);
-        ed_cudnn_set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, y);
-        ed_cudnn_set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, d);
-        ed_cudnn_set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_TYPE_FLOAT, 1,
-                     &alpha);
-        ed_cudnn_set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, CUDNN_TYPE_FLOAT, 1,
-                     &beta);
-        ed_cudnn_finish(b, op);
-        return op;
-    }
-    cudnnBackendDescriptor_t op =
-        ed_cudnn_make(b, CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR);
-    ed_cudnn_set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, x);
-    ed_cudnn_set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, w);
-    ed_cudnn_set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, y);
-    ed_cudnn_set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, d);
-    ed_cudnn_set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_FLOAT, 1,
-                 &alpha);
-    ed_cudnn_set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, CUDNN_TYPE_FLOAT, 1, &beta);
-    ed_cudnn_finish(b, op);
-    return op;
+    return operation(b, &operations[c->direction], x, w, y, d);
 }
 
 /* The operation of a post; false where cuDNN's graphs have none. */
@@ -114,8 +137,9 @@ static shapes shapes_of(const ed_cuda_conv *c)
     s.bias[0] = 1;
     s.x[1] = c->c;
     s.y[1] = s.bias[1] = c->k;
-    s.w[0] = c->transposed ? c->c : c->k;
-    s.w[1] = (c->transposed ? c->k : c->c) / c->group;
+    bool exchanged = c->direction == ED_CONV_INPUT_GRAD;
+    s.w[0] = exchanged ? c->c : c->k;
+    s.w[1] = (exchanged ? c->k : c->c) / c->group;
     for (int d = 0; d < c->spatial; d++) {
         s.x[2 + d] = c->in[d];
         s.y[2 + d] = c->out[d];
@@ -148,11 +172,13 @@ static cudnnBackendDescriptor_t conv_graph(ed_cudnn_builder *b)
     const ed_cuda_conv *c = b->plan->problem;
     const shapes s = shapes_of(c);
     b->exact = c->fp32 && !c->bf16;
+    b->any_order = !c->deterministic;
     cudnnDataType_t stored = c->bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
+    cudnnDataType_t w_stored = c->w_bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
     cudnnBackendDescriptor_t ops[MAX_OPS], value, next;
     int64_t n = 0;
     cudnnBackendDescriptor_t x = tensor(b, ED_CONV_X + 1, stored, s.rank, s.x);
-    cudnnBackendDescriptor_t w = tensor(b, ED_CONV_W + 1, stored, s.rank, s.w);
+    cudnnBackendDescriptor_t w = tensor(b, ED_CONV_W + 1, w_stored, s.rank, s.w);
     cudnnBackendDescriptor_t y = tensor(b, ED_CONV_Y + 1, stored, s.rank, s.y);
     ed_post posts[ED_MAX_POSTS + 1];
     int count = list_posts(posts, c);
@@ -177,7 +203,7 @@ static void conv_bytes(size_t bytes[ED_PLAN_OPERANDS], const void *problem)
     const ed_cuda_conv *c = problem;
     const shapes s = shapes_of(c);
     for (int i = ED_CONV_X; i <= ED_CONV_Y; i++)
-        bytes[i] = c->bf16 ? 2 : 4;
+        bytes[i] = (i == ED_CONV_W ? c->w_bf16 : c->bf16) ? 2 : 4;
     for (int d = 0; d < s.rank; d++) {
         bytes[ED_CONV_X] *= (size_t)s.x[d];
         bytes[ED_CONV_W] *= (size_t)s.w[d];
@@ -190,8 +216,11 @@ static void conv_bytes(size_t bytes[ED_PLAN_OPERANDS], const void *problem)
 static void conv_describe(char *text, size_t size, const void *problem)
 {
     const ed_cuda_conv *c = problem;
-    snprintf(text, size, "convolution %lldx%lldx%lldx%lld to %lld channels", (long long)c->n,
-             (long long)c->c, (long long)c->in[0], (long long)c->in[1], (long long)c->k);
+    static const char *const directions[] = { "convolution", "gradient by the input",
+                                              "gradient by the weights" };
+    snprintf(text, size, "%s %lldx%lldx%lldx%lld to %lld channels", directions[c->direction],
+             (long long)c->n, (long long)c->c, (long long)c->in[0], (long long)c->in[1],
+             (long long)c->k);
 }
 
 const ed_cuda_kind ed_cuda_conv_kind = {

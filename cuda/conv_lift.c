@@ -31,7 +31,8 @@ void ed_conv_lift_problem(ed_conv_lift *l, ed_cuda_conv *c)
 {
     int64_t unit = c->bf16 ? 8 : 4;
     *l = (ed_conv_lift){ .how = { .width = 0 } };
-    if ((c->fp32 && !c->bf16) || c->transposed || c->group != 1 || c->spatial != 2 || c->c >= unit)
+    if ((c->fp32 && !c->bf16) || c->direction == ED_CONV_INPUT_GRAD || c->group != 1 ||
+        c->spatial != 2 || c->c >= unit)
         return;
     l->how = (ed_cuda_lifting){
         .n = c->n, .channels = c->c, .h = c->in[0], .w = c->in[1], .block = in_blocks(c) ? 2 : 1
@@ -80,12 +81,18 @@ static void spread(float *to, const ed_conv_lift *l, const ed_tensor *w, const i
             }
 }
 
+/* Taps of the rewritten kernel in blocks. */
+static int64_t lifted_size(const ed_conv_lift *l, int d)
+{
+    return floor_half(l->kernel[d] - 1 - l->pad[d]) - l->first[d] + 1;
+}
+
 int ed_conv_lift_weights(float **out, const ed_conv_lift *l, const ed_tensor *w)
 {
     int64_t size[2] = { l->kernel[0], l->kernel[1] }, numel = w->numel;
     if (l->how.width) {
         for (int d = 0; d < 2 && l->how.block == 2; d++)
-            size[d] = floor_half(l->kernel[d] - 1 - l->pad[d]) - l->first[d] + 1;
+            size[d] = lifted_size(l, d);
         numel = w->shape.dim[0] * size[0] * size[1] * l->how.width;
     }
     *out = ed_calloc((size_t)numel, sizeof(float));
@@ -96,6 +103,23 @@ int ed_conv_lift_weights(float **out, const ed_conv_lift *l, const ed_tensor *w)
     else
         transpose(*out, w);
     return ED_OK;
+}
+
+size_t ed_conv_lift_taps(ed_cuda_lifted_taps *taps, const ed_conv_lift *l, int64_t filters,
+                         bool bf16)
+{
+    *taps = (ed_cuda_lifted_taps){ .filters = filters,
+                                   .channels = (int)l->how.channels,
+                                   .block = l->how.block,
+                                   .width = l->how.width };
+    for (int d = 0; d < 2; d++) {
+        taps->kernel[d] = taps->size[d] = (int)l->kernel[d];
+        if (l->how.block == 1)
+            continue;
+        taps->shift[d] = (int)(-l->pad[d] - 2 * l->first[d]);
+        taps->size[d] = (int)lifted_size(l, d);
+    }
+    return (size_t)(filters * taps->size[0] * taps->size[1] * taps->width) * (bf16 ? 2 : 4);
 }
 
 bool ed_conv_lift_same(const ed_conv_lift *a, const ed_conv_lift *b)

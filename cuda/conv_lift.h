@@ -27,5 +27,9 @@ bool ed_conv_lift_same(const ed_conv_lift *a, const ed_conv_lift *b);
 /* Weights [k][c][kernel] as the problem wants them, [k][kernel][channels]; with nothing rewritten,
  * too. *out is released with ed_free(). */
 int ed_conv_lift_weights(float **out, const ed_conv_lift *l, const ed_tensor *w);
+/* The same on the device, where x is rewritten: what lift.cu needs; returns the bytes of the
+ * rewritten weights. */
+size_t ed_conv_lift_taps(ed_cuda_lifted_taps *taps, const ed_conv_lift *l, int64_t filters,
+                         bool bf16);
 
 #endif

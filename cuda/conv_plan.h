@@ -4,14 +4,21 @@
 
 #include "plans.h"
 
+typedef enum ed_conv_direction {
+    ED_CONV_FORWARD,
+    ED_CONV_INPUT_GRAD, /* also ConvTranspose: x is dy, y is dx, w is [c, k / group, kernel] */
+    ED_CONV_WEIGHT_GRAD /* y is dy; w is the result */
+} ed_conv_direction;
+
 /* Channels last, spatial rank 2 or 3. */
 typedef struct ed_cuda_conv {
     int64_t n, c, k, group; /* x [n, c, in], w [k, c / group, kernel], y [n, k, out] */
     int64_t in[3], out[3], kernel[3], stride[3], dilation[3], pad_begin[3], pad_end[3];
     int32_t spatial;
-    int32_t transposed;      /* ConvTranspose: w is [c, k / group, kernel]; nothing may follow */
-    int32_t bf16;            /* storage of x, w, residual and y */
+    int32_t direction;       /* ed_conv_direction; posts are for the forward one */
+    int32_t bf16, w_bf16;    /* storage of x, residual and y; of w */
     int32_t fp32;            /* no products of shortened mantissas */
+    int32_t deterministic;   /* sums in the same order in each run */
     int32_t bias;            /* float32 [k] */
     int32_t residual;        /* as y */
     int32_t n_posts, unused; /* no padding: it would be hashed */

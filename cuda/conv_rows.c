@@ -2,105 +2,37 @@
  * Conv and ConvTranspose by cuDNN, channels last, with what follows in the fused group: as one plan
  * where the library has it, else the convolution by a plan and the rest by one kernel of ours
  * (elementwise.h: ed_cuda_epilogue). Asymmetric padding that the engines refuse is made by a copy.
+ * Constant weights are packed once. Others are read channels last, [k][kernel][c / group], in which
+ * the gradient by the input reads them too; where x is rewritten they are, in each run.
  */
 #include "conv_lift.h"
+#include "conv_problem.h"
 #include "direct_conv_rows.h"
 #include "kernels.h"
 #include "rows.h"
-#include "walk.h"
-
-#include <string.h>
 
 typedef struct conv_state {
-    ed_cuda_plan *plan; /* the device's */
-    void *weights;      /* [k][kernel][c / group] */
-    float *bias;        /* [k] */
+    ed_cuda_plan *plan;             /* the device's */
+    void *weights;                  /* constant ones, [k][kernel][c / group] */
+    float *bias;                    /* a constant one, [k] */
+    int w_at, bias_at, residual_at; /* positions in call->in; -1: constant, or none */
     bool has_bias;
     bool borrowed; /* both belong to another executor's state */
     bool bf16;
-    bool apart; /* bias, residual and posts run after the plan */
-    bool residual;
+    bool apart;             /* bias, residual and posts run after the plan */
     int64_t rows, channels; /* of y */
     ed_cuda_posts posts;
-    ed_conv_lift lift; /* x is rewritten into scratch first */
-    bool padded;       /* x is copied into scratch with its padding first */
-    ed_walk pads;      /* of that copy */
-    size_t padded_bytes, pad_offset;
+    ed_conv_lift lift;        /* x is rewritten into scratch first */
+    ed_cuda_lifted_taps taps; /* of weights that are no constants, beside it */
+    size_t taps_bytes;
+    ed_conv_padding padding; /* x is copied into scratch with it first */
 } conv_state;
-
-/* The problem without what follows. A picture of one dimension has a height of 1. */
-static void describe(ed_cuda_conv *c, const ed_kernel_plan *p, const ed_window *w, bool transposed)
-{
-    const ed_node *node = p->nodes[0];
-    const ed_cuda *device = p->device;
-    const ed_shape *x = &p->types[node->in[0]].shape, *y = &p->types[node->out[0]].shape;
-    const ed_conv_params *params = p->params[0];
-    int lift = w->rank == 1;
-    memset(c, 0, sizeof *c);
-    c->n = x->dim[0];
-    c->c = x->dim[1];
-    c->k = y->dim[1];
-    c->group = params->group;
-    c->spatial = w->rank + lift;
-    c->transposed = transposed;
-    c->bf16 = ed_cuda_bf16(device);
-    c->fp32 = device->opts.precision == ED_PRECISION_FP32;
-    c->in[0] = c->out[0] = c->kernel[0] = c->stride[0] = c->dilation[0] = 1;
-    for (int d = 0; d < w->rank; d++) {
-        c->in[d + lift] = x->dim[2 + d];
-        c->out[d + lift] = y->dim[2 + d];
-        c->kernel[d + lift] = w->kernel[d];
-        c->stride[d + lift] = w->stride[d];
-        c->dilation[d + lift] = w->dilation[d];
-        c->pad_begin[d + lift] = w->pad_begin[d];
-        c->pad_end[d + lift] = w->pad_end[d];
-        if (transposed && params->output_padding.n > d) /* cuDNN takes it from the sizes */
-            c->pad_end[d + lift] += params->output_padding.v[d];
-    }
-}
-
-/* Padding before the convolution instead of in it. */
-static void pad_apart(conv_state *s, ed_cuda_conv *c)
-{
-    ed_shape inner = { .rank = c->spatial + 2, .dim = { c->n, c->c } }, outer = inner;
-    int64_t step[ED_MAX_RANK], offset = 0, numel = c->n * c->c;
-    for (int d = 0; d < c->spatial; d++) {
-        inner.dim[2 + d] = c->in[d];
-        outer.dim[2 + d] = c->in[d] + c->pad_begin[d] + c->pad_end[d];
-        numel *= outer.dim[2 + d];
-    }
-    ed_cuda_steps(step, &outer, ED_LAYOUT_CHANNELS_LAST);
-    ed_cuda_walk_begin(&s->pads, &inner);
-    ed_cuda_walk_steps(&s->pads, step);
-    ed_cuda_walk_operand(&s->pads, &inner, ED_LAYOUT_CHANNELS_LAST);
-    for (int d = 0; d < c->spatial; d++) {
-        offset += c->pad_begin[d] * step[2 + d];
-        c->in[d] = outer.dim[2 + d];
-        c->pad_begin[d] = c->pad_end[d] = 0;
-    }
-    ed_cuda_walk_fold(&s->pads);
-    s->padded = true;
-    s->padded_bytes = (size_t)numel * (c->bf16 ? 2 : 4);
-    s->pad_offset = (size_t)offset * (c->bf16 ? 2 : 4);
-}
-
-/* Uneven padding, none of it a cut. */
-static bool is_asymmetric(const ed_cuda_conv *c)
-{
-    bool uneven = false;
-    for (int d = 0; d < c->spatial; d++) {
-        if (c->pad_begin[d] < 0 || c->pad_end[d] < 0)
-            return false;
-        uneven = uneven || c->pad_begin[d] != c->pad_end[d];
-    }
-    return uneven;
-}
 
 /* The plan with everything in it, or of the bare convolution; the same with padding apart. */
 static int find_plan(conv_state *s, ed_cuda *device, ed_cuda_conv *c, const ed_fused *f)
 {
     ed_cuda_conv full = *c;
-    bool fuses = !c->transposed;
+    bool forward = c->direction == ED_CONV_FORWARD, fuses = forward;
     full.residual = f->residual != ED_NONE;
     full.n_posts = (int32_t)f->posts.count;
     for (size_t i = 0; i < f->posts.count; i++) {
@@ -117,8 +49,8 @@ static int find_plan(conv_state *s, ed_cuda *device, ed_cuda_conv *c, const ed_f
         s->apart = true;
         ED_TRY(ed_cuda_plan_get(&s->plan, device, &ed_cuda_conv_kind, c));
     }
-    if (!s->plan && !s->padded && !c->transposed && is_asymmetric(c)) {
-        pad_apart(s, c);
+    if (!s->plan && !s->padding.apart && forward && ed_conv_is_uneven(c)) {
+        ed_conv_pad_apart(&s->padding, c);
         return find_plan(s, device, c, f);
     }
     return ED_OK;
@@ -126,8 +58,8 @@ static int find_plan(conv_state *s, ed_cuda *device, ed_cuda_conv *c, const ed_f
 
 /* ---- weights ---- */
 
-/* `numel`: of the weights of the problem. */
-static int take_weights(ed_kernel_plan *p, conv_state *s, int64_t numel)
+/* What is constant, on the device. `numel`: of the weights of the problem. */
+static int take_constants(ed_kernel_plan *p, conv_state *s, int64_t numel)
 {
     const conv_state *other = p->shared;
     const ed_tensor *w = p->constants[p->nodes[0]->in[1]];
@@ -138,13 +70,15 @@ static int take_weights(ed_kernel_plan *p, conv_state *s, int64_t numel)
         s->borrowed = true;
         return ED_OK;
     }
-    float *packed = NULL;
-    p->weight_bytes = (size_t)numel * (s->bf16 ? 2 : 4);
-    ED_TRY(ed_conv_lift_weights(&packed, &s->lift, w));
-    int rc = ed_cuda_upload_floats(&s->weights, packed, numel, s->bf16);
-    ed_free(packed);
-    ED_TRY(rc);
-    if (bias == ED_NONE)
+    if (w) {
+        float *packed = NULL;
+        p->weight_bytes = (size_t)numel * (s->bf16 ? 2 : 4);
+        ED_TRY(ed_conv_lift_weights(&packed, &s->lift, w));
+        int rc = ed_cuda_upload_floats(&s->weights, packed, numel, s->bf16);
+        ed_free(packed);
+        ED_TRY(rc);
+    }
+    if (bias == ED_NONE || !p->constants[bias])
         return ED_OK;
     void *memory = NULL;
     ED_TRY(ed_cuda_upload(&memory, p->constants[bias]->data, p->constants[bias]->nbytes));
@@ -166,28 +100,27 @@ static void conv_free(void *state)
     ed_free(s);
 }
 
-static size_t round_up(size_t nbytes)
-{
-    return (nbytes + 255) / 256 * 256;
-}
-
 static void answer(ed_kernel_plan *p, conv_state *s, const ed_fused *f)
 {
     const ed_node *node = p->nodes[0];
     ed_layout layout = ed_layout_with_bf16(ED_LAYOUT_CHANNELS_LAST, s->bf16);
     const ed_shape *y = &p->types[node->out[0]].shape;
-    p->in[p->n_in] = node->in[0];
-    p->in_layout[p->n_in++] = s->lift.how.width ? ED_LAYOUT_PLAIN : layout;
-    s->residual = f->residual != ED_NONE;
-    if (s->residual) {
-        p->in[p->n_in] = f->residual;
-        p->in_layout[p->n_in++] = layout;
-    }
+    bool lifted = s->lift.how.width > 0;
+    ed_plan_read(p, node->in[0], lifted ? ED_LAYOUT_PLAIN : layout);
+    s->w_at = s->bias_at = s->residual_at = -1;
+    if (!s->weights)
+        s->w_at = ed_plan_read(p, node->in[1], lifted ? ED_LAYOUT_PLAIN : layout);
+    if (s->has_bias && !s->bias)
+        s->bias_at = ed_plan_read(p, node->in[2], ED_LAYOUT_PLAIN);
+    if (f->residual != ED_NONE)
+        s->residual_at = ed_plan_read(p, f->residual, layout);
     s->rows = y->dim[0] * ed_layout_spatial(y);
     s->channels = y->dim[1];
     ed_cuda_posts_of(&s->posts, &f->posts);
-    p->scratch =
-        round_up(s->lift.nbytes) + round_up(s->padded_bytes) + ed_cuda_plan_scratch(s->plan);
+    if (!s->weights && lifted)
+        s->taps_bytes = ed_conv_lift_taps(&s->taps, &s->lift, y->dim[1], s->bf16);
+    p->scratch = ed_conv_round_up(s->lift.nbytes) + ed_conv_round_up(s->padding.bytes) +
+                 ed_conv_round_up(s->taps_bytes) + ed_cuda_plan_scratch(s->plan);
     p->kernel = ed_cuda_plan_name(s->plan);
     ed_cuda_take(p, f->taken, layout, s);
 }
@@ -197,7 +130,7 @@ static bool ready(ed_cuda_conv *c, ed_fused *fused, ed_kernel_plan *p, bool tran
 {
     const ed_node *node = p->nodes[0];
     ed_window w;
-    if (!ed_plan_takes_conv(p) || !ed_plan_constant_weights(p))
+    if (!ed_plan_takes_conv(p))
         return false;
     if (ed_conv_window(&w, p->graph, node, p->params[0], &p->types[node->in[0]].shape,
                        &p->types[node->in[1]].shape) != ED_OK) {
@@ -205,13 +138,16 @@ static bool ready(ed_cuda_conv *c, ed_fused *fused, ed_kernel_plan *p, bool tran
         return false;
     }
     ed_fuse(fused, p, ED_ROW_NONE);
-    describe(c, p, &w, transposed);
+    ed_conv_problem(c, p->device, &w, p->params[0], &p->types[node->in[0]].shape,
+                    &p->types[node->out[0]].shape,
+                    transposed ? ED_CONV_INPUT_GRAD : ED_CONV_FORWARD);
     return true;
 }
 
 static int64_t weights_of(const ed_cuda_conv *c)
 {
-    int64_t n = c->transposed ? c->c * (c->k / c->group) : c->k * (c->c / c->group);
+    int64_t n =
+        c->direction == ED_CONV_INPUT_GRAD ? c->c * (c->k / c->group) : c->k * (c->c / c->group);
     for (int d = 0; d < c->spatial; d++)
         n *= c->kernel[d];
     return n;
@@ -231,7 +167,7 @@ static int conv_plan_of(ed_kernel_plan *p, bool transposed)
     s->has_bias = ed_node_in(p->nodes[0], 2) != ED_NONE;
     if (p->layouts[p->nodes[0]->in[0]] == ED_LAYOUT_PLAIN)
         ed_conv_lift_problem(&s->lift, &c);
-    ED_GOTO(take_weights(p, s, weights_of(&c)));
+    ED_GOTO(take_constants(p, s, weights_of(&c)));
     ED_GOTO(find_plan(s, p->device, &c, &fused));
     if (!s->plan) {
         ed_plan_refuse(p, "cuDNN has no engine for it");
@@ -255,38 +191,53 @@ static int transposed_plan(ed_kernel_plan *p)
     return conv_plan_of(p, true);
 }
 
+static const void *input_at(const ed_call *call, int at, const void *constant)
+{
+    return at < 0 ? constant : call->in[at]->data;
+}
+
+/* Operands that are rewritten first, and what is left of the scratch memory. */
+static int rewrite(const void **operands, char **scratch, const conv_state *s, ed_cuda *device)
+{
+    if (s->lift.how.width) {
+        ED_CUDA_TRY(
+            ed_cuda_lift(*scratch, s->bf16, operands[ED_CONV_X], &s->lift.how, device->stream),
+            "the kernel that adds channels");
+        operands[ED_CONV_X] = *scratch;
+        *scratch += ed_conv_round_up(s->lift.nbytes);
+    }
+    if (s->taps_bytes) {
+        ED_CUDA_TRY(
+            ed_cuda_lift_taps(*scratch, s->bf16, operands[ED_CONV_W], &s->taps, device->stream),
+            "the kernel that rewrites weights");
+        operands[ED_CONV_W] = *scratch;
+        *scratch += ed_conv_round_up(s->taps_bytes);
+    }
+    if (!s->padding.apart)
+        return ED_OK;
+    ED_TRY(ed_conv_pad(*scratch, operands[ED_CONV_X], &s->padding, s->bf16, device));
+    operands[ED_CONV_X] = *scratch;
+    *scratch += ed_conv_round_up(s->padding.bytes);
+    return ED_OK;
+}
+
 static int conv_run(const ed_call *call)
 {
     const conv_state *s = call->state;
     ed_cuda *device = ed_cuda_of(call);
-    const void *residual = s->residual ? call->in[1]->data : NULL;
+    const void *residual = input_at(call, s->residual_at, NULL);
+    const void *bias = input_at(call, s->bias_at, s->bias);
     char *scratch = call->scratch;
-    const void *operands[ED_PLAN_OPERANDS] = {
-        [ED_CONV_X] = call->in[0]->data, [ED_CONV_W] = s->weights, [ED_CONV_Y] = call->out[0]->data
-    };
-    if (s->lift.how.width) {
-        ED_CUDA_TRY(ed_cuda_lift(scratch, s->bf16, call->in[0]->data, &s->lift.how, device->stream),
-                    "the kernel that adds channels");
-        operands[ED_CONV_X] = scratch;
-        scratch += round_up(s->lift.nbytes);
-    }
-    if (s->padded) {
-        ED_CUDA_TRY(cudaMemsetAsync(scratch, 0, s->padded_bytes, device->stream),
-                    "clearing the padding");
-        ED_CUDA_TRY(ed_cuda_walk_copy(scratch + s->pad_offset, operands[ED_CONV_X], s->bf16 ? 2 : 4,
-                                      &s->pads, device->stream),
-                    "the kernel of the padding");
-        operands[ED_CONV_X] = scratch;
-        scratch += round_up(s->padded_bytes);
-    }
-    if (!s->apart) {
-        operands[ED_CONV_BIAS] = s->bias;
-        operands[ED_CONV_RESIDUAL] = residual;
-    }
+    const void *operands[ED_PLAN_OPERANDS] = { [ED_CONV_X] = call->in[0]->data,
+                                               [ED_CONV_W] = input_at(call, s->w_at, s->weights),
+                                               [ED_CONV_Y] = call->out[0]->data };
+    ED_TRY(rewrite(operands, &scratch, s, device));
+    operands[ED_CONV_BIAS] = s->apart ? NULL : bias;
+    operands[ED_CONV_RESIDUAL] = s->apart ? NULL : residual;
     ED_TRY(ed_cuda_plan_run(s->plan, device, operands, scratch));
-    if (!s->apart || (!s->bias && !s->posts.count))
+    if (!s->apart || (!bias && !s->posts.count))
         return ED_OK;
-    ED_CUDA_TRY(ed_cuda_epilogue(call->out[0]->data, s->bf16, s->rows, s->channels, 1, s->bias,
+    ED_CUDA_TRY(ed_cuda_epilogue(call->out[0]->data, s->bf16, s->rows, s->channels, 1, bias,
                                  residual, &s->posts, device->stream),
                 "the kernel behind the convolution");
     return ED_OK;

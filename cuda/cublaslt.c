@@ -12,10 +12,10 @@ struct ed_cuda_product {
 };
 
 static cublasStatus_t layout(cublasLtMatrixLayout_t *out, const ed_cuda_gemm *g, int64_t rows,
-                             int64_t cols, int64_t step)
+                             int64_t cols, int64_t ld, int64_t step)
 {
     cudaDataType_t type = g->bf16 ? CUDA_R_16BF : CUDA_R_32F;
-    cublasStatus_t s = cublasLtMatrixLayoutCreate(out, type, (uint64_t)rows, (uint64_t)cols, rows);
+    cublasStatus_t s = cublasLtMatrixLayoutCreate(out, type, (uint64_t)rows, (uint64_t)cols, ld);
     if (s == CUBLAS_STATUS_SUCCESS && g->batch > 1) {
         int32_t batch = (int32_t)g->batch;
         s = cublasLtMatrixLayoutSetAttribute(*out, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &batch,
@@ -55,13 +55,13 @@ static cublasStatus_t describe(ed_cuda_product *p)
     if (s == CUBLAS_STATUS_SUCCESS)
         s = set(p->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
     if (s == CUBLAS_STATUS_SUCCESS)
-        s = g->trans_w ? layout(&p->w, g, g->k, g->n, g->step_w)
-                       : layout(&p->w, g, g->n, g->k, g->step_w);
+        s = g->trans_w ? layout(&p->w, g, g->k, g->n, g->ld_w, g->step_w)
+                       : layout(&p->w, g, g->n, g->k, g->ld_w, g->step_w);
     if (s == CUBLAS_STATUS_SUCCESS)
-        s = g->trans_x ? layout(&p->x, g, g->m, g->k, g->step_x)
-                       : layout(&p->x, g, g->k, g->m, g->step_x);
+        s = g->trans_x ? layout(&p->x, g, g->m, g->k, g->ld_x, g->step_x)
+                       : layout(&p->x, g, g->k, g->m, g->ld_x, g->step_x);
     if (s == CUBLAS_STATUS_SUCCESS)
-        s = layout(&p->y, g, g->n, g->m, g->step_y);
+        s = layout(&p->y, g, g->n, g->m, g->n, g->step_y);
     return s;
 }
 

@@ -10,9 +10,9 @@
  * neighbouring channels, then columns, so that accesses are contiguous, and inputs that tiles share
  * come from the caches. For all others a thread computes one output of V channels.
  */
-#include "launch.cuh"
 #include "posts.cuh"
 #include "units.cuh"
+#include "vectors.cuh"
 
 #include <climits>
 
@@ -20,40 +20,6 @@ namespace
 {
 
 enum { THREADS = 128 };
-
-/* ---- V channels as one access of 2 to 16 bytes ---- */
-template <int BYTES> struct word;
-template <> struct word<2> {
-    typedef uint16_t type;
-};
-template <> struct word<4> {
-    typedef uint32_t type;
-};
-template <> struct word<8> {
-    typedef uint2 type;
-};
-template <> struct word<16> {
-    typedef uint4 type;
-};
-
-template <int V, typename T> __device__ __forceinline__ void load(float (&v)[V], const T *p)
-{
-    typedef typename word<V *(int)sizeof(T)>::type packed;
-    const packed all = *reinterpret_cast<const packed *>(p);
-#pragma unroll
-    for (int i = 0; i < V; i++)
-        v[i] = ed_load(reinterpret_cast<const T *>(&all), i);
-}
-
-template <int V, typename T> __device__ __forceinline__ void store(T *p, const float (&v)[V])
-{
-    typedef typename word<V *(int)sizeof(T)>::type packed;
-    packed all;
-#pragma unroll
-    for (int i = 0; i < V; i++)
-        ed_store(reinterpret_cast<T *>(&all), i, v[i]);
-    *reinterpret_cast<packed *>(p) = all;
-}
 
 /* ---- what the kernels share ---- */
 template <typename T> struct job {
@@ -96,7 +62,7 @@ __device__ __forceinline__ void load_bias(float (&v)[V], const job<T> &j, int c)
     for (int i = 0; i < V; i++)
         v[i] = 0.0f;
     if (j.bias)
-        load<V>(v, j.bias + c);
+        ed_load_vector<V>(v, j.bias + c);
 }
 
 /* The posts, and out. */
@@ -110,13 +76,13 @@ __device__ __forceinline__ void finish(float (&v)[V], const job<T> &j, const til
         ed_apply_post<V>(j.posts.kind[p], j.posts.a[p], j.posts.b[p], v);
         if (j.posts.kind[p] == ED_CUDA_POST_ADD) {
             float other[V];
-            load<V>(other, j.residual + at);
+            ed_load_vector<V>(other, j.residual + at);
 #pragma unroll
             for (int i = 0; i < V; i++)
                 v[i] += other[i];
         }
     }
-    store<V>(j.y + at, v);
+    ed_store_vector<V>(j.y + at, v);
 }
 
 /* ---- square kernels of size K, the same stride S, no dilation ---- */
@@ -133,7 +99,7 @@ __device__ __forceinline__ void load_row(float (&row)[N][V], const job<T> &j, co
         for (int k = 0; k < V; k++)
             row[i][k] = 0.0f;
         if (inside & is_inside(iw + i, j.w.in))
-            load<V>(row[i], x + (iw + i) * j.channels);
+            ed_load_vector<V>(row[i], x + (iw + i) * j.channels);
     }
 }
 
@@ -145,7 +111,7 @@ __device__ __forceinline__ void add_row(float (&sum)[COLUMNS][V], const float (&
 #pragma unroll
     for (int k = 0; k < K; k++) {
         float w[V];
-        load<V>(w, weights + k * channels);
+        ed_load_vector<V>(w, weights + k * channels);
 #pragma unroll
         for (int o = 0; o < COLUMNS; o++)
 #pragma unroll
@@ -183,12 +149,12 @@ __global__ void __launch_bounds__(THREADS) depthwise_tile(job<T> j)
     }
 #pragma unroll
     for (int o = 0; o < ROWS * COLUMNS; o++)
-        store<V>(slot[o][threadIdx.x], sum[o / COLUMNS][o % COLUMNS]);
+        ed_store_vector<V>(slot[o][threadIdx.x], sum[o / COLUMNS][o % COLUMNS]);
 #pragma unroll 1
     for (int o = 0; o < ROWS * COLUMNS; o++) {
         int oh = t.oh + o / COLUMNS, ow = t.ow + o % COLUMNS;
         float v[V];
-        load<V>(v, slot[o][threadIdx.x]);
+        ed_load_vector<V>(v, slot[o][threadIdx.x]);
         if (oh < j.h.out && ow < j.w.out)
             finish<V>(v, j, t, oh, ow);
     }
@@ -213,8 +179,8 @@ template <typename T, int V> __global__ void __launch_bounds__(THREADS) depthwis
             int iw = t.ow * j.w.stride - j.w.pad + kw * j.w.dilation;
             float in[V] = {}, w[V];
             if (is_inside(iw, j.w.in))
-                load<V>(in, x + (ih * j.w.in + iw) * j.channels);
-            load<V>(w, j.weights + (kh * j.w.kernel + kw) * j.channels + t.c);
+                ed_load_vector<V>(in, x + (ih * j.w.in + iw) * j.channels);
+            ed_load_vector<V>(w, j.weights + (kh * j.w.kernel + kw) * j.channels + t.c);
 #pragma unroll
             for (int i = 0; i < V; i++)
                 sum[i] = fmaf(in[i], w[i], sum[i]);

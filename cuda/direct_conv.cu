@@ -16,7 +16,7 @@
  * taken in the order 0, stride, 2 stride, ..., 1, 1 + stride, ...: a warp then skips the taps
  * that none of its outputs has.
  */
-#include "launch.cuh"
+#include "vectors.cuh"
 
 #include <climits>
 
@@ -245,7 +245,47 @@ int start(float *y, const float *x, const float *rows, const float *bias, proble
     return (int)cudaGetLastError();
 }
 
+/* ---- the gradient of the weights: a block an element ---- */
+__global__ void __launch_bounds__(THREADS)
+    direct_weight_grad(float *dw, const float *dy, const float *x, problem p)
+{
+    const ed_direct_conv &d = p.d;
+    const int64_t total = (int64_t)d.group * d.filters * p.rows;
+    const int64_t count = d.n * p.y_plane; /* products of an element */
+    for (int64_t e = blockIdx.x; e < total; e += gridDim.x) {
+        const int64_t plane = e / p.taps, filter = plane / d.channels;
+        const int tap = (int)(e - plane * p.taps);
+        const int64_t channel = filter / d.filters * d.channels + plane % d.channels;
+        float sum = 0.0f;
+        for (int64_t i = threadIdx.x; i < count; i += THREADS) {
+            const int64_t n = i / p.y_plane;
+            const int at = (int)(i - n * p.y_plane), row = at / d.axis[2].out;
+            place o = { { row / d.axis[1].out, row % d.axis[1].out, at % d.axis[2].out }, n, at };
+            for (int k = 0; k < 3; k++)
+                o.from[k] = o.from[k] * d.axis[k].stride - d.axis[k].pad;
+            const int read = element<false>(o, tap, p);
+            if (read >= 0)
+                sum = fmaf(dy[(n * d.group * d.filters + filter) * p.y_plane + at],
+                           x[(n * d.group * d.channels + channel) * p.x_plane + read], sum);
+        }
+        sum = ed_team_sum<THREADS>(sum);
+        if (threadIdx.x == 0)
+            dw[e] = sum;
+    }
+}
+
 } // namespace
+
+extern "C" int ed_cuda_conv_direct_dw(float *dw, const float *dy, const float *x,
+                                      const ed_direct_conv *d, ed_stream stream)
+{
+    problem p = problem_of(d);
+    const int64_t total = (int64_t)d->group * d->filters * p.rows;
+    if (total == 0)
+        return cudaSuccess;
+    direct_weight_grad<<<ed_blocks(total, 1), THREADS, 0, stream>>>(dw, dy, x, p);
+    return (int)cudaGetLastError();
+}
 
 extern "C" size_t ed_cuda_direct_conv_scratch(const ed_direct_conv *d)
 {

@@ -1,5 +1,5 @@
 /*
- * Launchers of direct_conv.cu and depthwise.cu.
+ * Launchers of direct_conv.cu, depthwise.cu and depthwise_grad.cu.
  *
  * Sizes along an axis, paddings and spans of kernels are at most ED_CONV_MOST, so that positions
  * are 32-bit numbers; a ConvTranspose may have any padding at its end, which no kernel reads.
@@ -46,6 +46,30 @@ typedef struct ed_depthwise {
  * the weights finite (a tap in the padding counts as 0 * w). */
 int ed_cuda_conv_depthwise(void *y, const void *x, const float *w, const float *bias,
                            const void *residual, const ed_cuda_posts *posts, const ed_depthwise *d,
+                           ed_stream stream);
+
+/* ---- weights that change between runs, and gradients ---- */
+static inline size_t ed_cuda_depthwise_taps(const ed_depthwise *d)
+{
+    return (size_t)d->h.kernel * (size_t)d->w.kernel * (size_t)d->channels;
+}
+/* w [channels][taps] as [taps][channels]; `flip`: the last tap first. */
+int ed_cuda_depthwise_pack(float *to, const float *w, const ed_depthwise *d, bool flip,
+                           ed_stream stream);
+
+/* `d` is the forward convolution, from x (in) to y (out); dy and dx, x are stored as d->bf16 says.
+ */
+/* dx; `w` [channels][taps], `scratch`: ed_cuda_depthwise_taps() floats. */
+int ed_cuda_depthwise_dx(void *dx, const void *dy, const float *w, float *scratch,
+                         const ed_depthwise *d, ed_stream stream);
+/* dw [channels][taps], summed in a fixed order; n * out h * out w is less than 2^31. */
+size_t ed_cuda_depthwise_dw_scratch(const ed_depthwise *d); /* bytes */
+int ed_cuda_depthwise_dw(float *dw, const void *dy, const void *x, void *scratch,
+                         const ed_depthwise *d, ed_stream stream);
+
+/* dw [group * filters][channels][taps] of any convolution, row-major float32; `d` as above, not
+ * transposed. A block an element: for what nothing else runs. */
+int ed_cuda_conv_direct_dw(float *dw, const float *dy, const float *x, const ed_direct_conv *d,
                            ed_stream stream);
 
 #endif

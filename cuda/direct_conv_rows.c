@@ -51,9 +51,10 @@ static bool axes_of(ed_conv_axis axis[3], const ed_window *w, const ed_shape *x,
 
 /* ---- depthwise ---- */
 typedef struct depthwise_state {
-    float *weights, *bias; /* [kernel h][kernel w][channels], [channels]; on the device */
-    bool borrowed;         /* they belong to another executor's state */
-    bool add;              /* in[1] is the residual */
+    float *weights, *bias;          /* constant ones on the device: [kernel h][kernel w][channels],
+                                       [channels] */
+    bool borrowed;                  /* they belong to another executor's state */
+    int w_at, bias_at, residual_at; /* positions in call->in; -1: constant, or none */
     ed_depthwise shape;
     ed_cuda_posts posts;
 } depthwise_state;
@@ -67,21 +68,30 @@ static bool is_depthwise(const ed_kernel_plan *p)
            p->types[node->in[1]].shape.dim[0] == params->group;
 }
 
+static bool finite_all(const ed_tensor *t)
+{
+    const float *v = t->data;
+    for (int64_t i = 0; i < t->numel; i++)
+        if (!isfinite(v[i]))
+            return false;
+    return true;
+}
+
 static bool depthwise_supported(ed_kernel_plan *p)
 {
     const ed_node *node = p->nodes[0];
-    ed_id bias = ed_node_in(node, 2);
+    const ed_tensor *w = p->constants[node->in[1]];
     if (!ed_plan_is_f32(p, node->in[0]) || !ed_plan_is_f32(p, node->out[0]))
         ed_plan_refuse(p, "empty or not float32");
     else if (p->types[node->in[0]].shape.rank > 4)
         ed_plan_refuse(p, "depthwise in three dimensions");
-    else if (!p->constants[node->in[1]] || (bias != ED_NONE && !p->constants[bias]))
-        ed_plan_refuse(p, "weights are not constant");
+    else if (w && !finite_all(w))
+        ed_plan_refuse(p, "weights are not finite");
     return !p->reason;
 }
 
-static bool depthwise_shape(ed_depthwise *d, const ed_window *w, const ed_shape *x,
-                            const ed_shape *y)
+bool ed_cuda_depthwise_shape(ed_depthwise *d, const ed_window *w, const ed_shape *x,
+                             const ed_shape *y)
 {
     ed_conv_axis axis[3];
     if (!axes_of(axis, w, x, y) || !fits(x->dim[1]))
@@ -90,15 +100,6 @@ static bool depthwise_shape(ed_depthwise *d, const ed_window *w, const ed_shape 
     return product_fits(d->h.in, d->w.in, d->channels) &&
            product_fits(d->h.out, d->w.out, d->channels) &&
            product_fits(d->h.kernel, d->w.kernel, d->channels);
-}
-
-static bool finite_all(const ed_tensor *t)
-{
-    const float *v = t->data;
-    for (int64_t i = 0; i < t->numel; i++)
-        if (!isfinite(v[i]))
-            return false;
-    return true;
 }
 
 /* [C][1][taps] to [taps][C] on the device. */
@@ -119,7 +120,7 @@ static int upload_weights(float **out, const ed_tensor *w)
     return rc;
 }
 
-static int take_weights(ed_kernel_plan *p, depthwise_state *s)
+static int take_constants(ed_kernel_plan *p, depthwise_state *s)
 {
     const depthwise_state *other = p->shared;
     const ed_tensor *w = p->constants[p->nodes[0]->in[1]];
@@ -130,9 +131,11 @@ static int take_weights(ed_kernel_plan *p, depthwise_state *s)
         s->borrowed = true;
         return ED_OK;
     }
-    ED_TRY(upload_weights(&s->weights, w));
-    p->weight_bytes = w->nbytes;
-    if (bias == ED_NONE)
+    if (w) {
+        ED_TRY(upload_weights(&s->weights, w));
+        p->weight_bytes = w->nbytes;
+    }
+    if (bias == ED_NONE || !p->constants[bias])
         return ED_OK;
     void *memory = NULL;
     ED_TRY(ed_cuda_upload(&memory, p->constants[bias]->data, p->constants[bias]->nbytes));
@@ -142,19 +145,22 @@ static int take_weights(ed_kernel_plan *p, depthwise_state *s)
 
 static int depthwise_take(ed_kernel_plan *p, depthwise_state *s)
 {
+    const ed_node *node = p->nodes[0];
     ed_fused fused;
-    ed_layout lies = p->layouts[p->nodes[0]->in[0]];
-    s->shape.bf16 = ed_layout_element(lies) == 2;
+    s->shape.bf16 = ed_layout_element(p->layouts[node->in[0]]) == 2;
     ed_layout layout = ed_layout_with_bf16(ED_LAYOUT_CHANNELS_LAST, s->shape.bf16);
     ed_fuse(&fused, p, ED_ROW_NONE);
     ed_cuda_posts_of(&s->posts, &fused.posts);
-    p->in[p->n_in] = p->nodes[0]->in[0];
-    p->in_layout[p->n_in++] = layout;
-    s->add = fused.residual != ED_NONE;
-    if (s->add) {
-        p->in[p->n_in] = fused.residual;
-        p->in_layout[p->n_in++] = layout;
+    ed_plan_read(p, node->in[0], layout);
+    s->w_at = s->bias_at = s->residual_at = -1;
+    if (!s->weights) {
+        s->w_at = ed_plan_read(p, node->in[1], ED_LAYOUT_PLAIN);
+        p->scratch = ed_cuda_depthwise_taps(&s->shape) * sizeof(float);
     }
+    if (ed_node_in(node, 2) != ED_NONE && !s->bias)
+        s->bias_at = ed_plan_read(p, node->in[2], ED_LAYOUT_PLAIN);
+    if (fused.residual != ED_NONE)
+        s->residual_at = ed_plan_read(p, fused.residual, layout);
     p->kernel = "depthwise";
     return ed_cuda_take(p, fused.taken, layout, s);
 }
@@ -168,15 +174,13 @@ int ed_cuda_depthwise_plan(ed_kernel_plan *p)
         return ED_OK;
     const ed_shape *x = &p->types[node->in[0]].shape;
     ED_TRY(ed_conv_window(&w, p->graph, node, p->params[0], x, &p->types[node->in[1]].shape));
-    if (!depthwise_shape(&shape, &w, x, &p->types[node->out[0]].shape))
+    if (!ed_cuda_depthwise_shape(&shape, &w, x, &p->types[node->out[0]].shape))
         return ed_plan_refuse(p, "too large for a kernel");
-    if (!finite_all(p->constants[node->in[1]]))
-        return ed_plan_refuse(p, "weights are not finite");
     depthwise_state *s = ed_calloc(1, sizeof *s);
     if (!s)
         return ED_ENOMEM;
     s->shape = shape;
-    int rc = take_weights(p, s);
+    int rc = take_constants(p, s);
     if (rc == ED_OK)
         return depthwise_take(p, s);
     ed_cuda_depthwise_free(s);
@@ -186,9 +190,18 @@ int ed_cuda_depthwise_plan(ed_kernel_plan *p)
 int ed_cuda_depthwise_run(const ed_call *call)
 {
     const depthwise_state *s = call->state;
-    const void *residual = s->add ? call->in[1]->data : NULL;
-    ED_CUDA_TRY(ed_cuda_conv_depthwise(call->out[0]->data, call->in[0]->data, s->weights, s->bias,
-                                       residual, &s->posts, &s->shape, ed_cuda_of(call)->stream),
+    const float *bias = s->bias_at < 0 ? s->bias : call->in[s->bias_at]->data;
+    const void *residual = s->residual_at < 0 ? NULL : call->in[s->residual_at]->data;
+    const float *weights = s->weights;
+    ed_cuda *device = ed_cuda_of(call);
+    if (s->w_at >= 0) {
+        ED_CUDA_TRY(ed_cuda_depthwise_pack(call->scratch, call->in[s->w_at]->data, &s->shape, false,
+                                           device->stream),
+                    "the kernel that packs weights");
+        weights = call->scratch;
+    }
+    ED_CUDA_TRY(ed_cuda_conv_depthwise(call->out[0]->data, call->in[0]->data, weights, bias,
+                                       residual, &s->posts, &s->shape, device->stream),
                 "the depthwise kernel of Conv");
     return ED_OK;
 }
@@ -206,8 +219,8 @@ void ed_cuda_depthwise_free(void *state)
 }
 
 /* ---- direct ---- */
-static bool direct_shape(ed_direct_conv *d, const ed_window *w, const ed_conv_params *params,
-                         const ed_shape *x, const ed_shape *y)
+bool ed_cuda_direct_shape(ed_direct_conv *d, const ed_window *w, const ed_conv_params *params,
+                          const ed_shape *x, const ed_shape *y)
 {
     const ed_conv_axis *a = d->axis;
     if (!axes_of(d->axis, w, x, y) || !fits(x->dim[1]) || !fits(y->dim[1]) || !fits(params->group))
@@ -229,7 +242,7 @@ int ed_cuda_direct_conv_plan(ed_kernel_plan *p)
     ed_direct_conv *d = ed_calloc(1, sizeof *d);
     if (!d)
         return ED_ENOMEM;
-    if (!direct_shape(d, &w, p->params[0], x, y)) {
+    if (!ed_cuda_direct_shape(d, &w, p->params[0], x, y)) {
         ed_free(d);
         return ed_plan_refuse(p, "too large for a kernel");
     }

@@ -7,6 +7,7 @@
 typedef struct ed_cuda_gemm {
     int64_t m, n, k;
     bool trans_x, trans_w;                 /* x is [k][m], w is [n][k] */
+    int64_t ld_x, ld_w;                    /* elements from one row of x, w to the next */
     bool bf16;                             /* storage of x, w, c, y and bias */
     bool fp32;                             /* no products of shortened mantissas */
     int64_t batch, step_x, step_w, step_y; /* elements from one product to the next */

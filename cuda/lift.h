@@ -13,4 +13,18 @@ typedef struct ed_cuda_lifting {
 } ed_cuda_lifting;
 int ed_cuda_lift(void *y, bool bf16, const float *x, const ed_cuda_lifting *how, ed_stream stream);
 
+/* The weights that belong to them: [filters][size h][size w][width], where tap (kh, kw) of the
+ * original [filters][channels][kernel h][kernel w] is read in its block; see conv_lift.h. */
+typedef struct ed_cuda_lifted_taps {
+    int64_t filters;
+    int channels, block, width;
+    int kernel[2], size[2];
+    int shift[2]; /* tap k of the original lies at place shift + k of the blocks */
+} ed_cuda_lifted_taps;
+/* The lifted weights of w; and the original ones of lifted float32, or bfloat16. */
+int ed_cuda_lift_taps(void *to, bool bf16, const float *w, const ed_cuda_lifted_taps *taps,
+                      ed_stream stream);
+int ed_cuda_lower_taps(float *w, const void *from, bool bf16, const ed_cuda_lifted_taps *taps,
+                       ed_stream stream);
+
 #endif

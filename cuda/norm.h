@@ -57,6 +57,7 @@ enum {
 
 typedef struct ed_cuda_reduction {
     int kind;
+    bool y_f32;    /* sums are float32, whatever the values are stored as */
     ed_walk kept;  /* the output in its own order; operand 0 is the output, 1 the input */
     ed_walk along; /* what is folded into one output; operand 0 is the input */
     int64_t outputs, reduced;

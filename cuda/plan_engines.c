@@ -1,7 +1,7 @@
 /*
- * The choice of an engine for a graph: the first configuration of the heuristics'
- * list that compiles, or, when autotune is asked for, the fastest of the first ones. What is not
- * deterministic, or shortens mantissas where that is not wanted, is passed over.
+ * The choice of an engine for a graph: the first configuration of the heuristics' list that
+ * compiles, or, when autotune is asked for, the fastest of the first ones. What is not
+ * deterministic, or shortens mantissas, is passed over where that is not wanted.
  */
 #include "plan_graph.h"
 
@@ -48,7 +48,8 @@ static bool accept(ed_cudnn_builder *b, cudnnBackendDescriptor_t config, int64_t
         bool shortens = notes[i] == CUDNN_NUMERICAL_NOTE_TENSOR_CORE ||
                         notes[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS ||
                         notes[i] == CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13;
-        if (notes[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC ||
+        bool varies = notes[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC;
+        if ((varies && !b->any_order) ||
             notes[i] == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION || (b->exact && shortens))
             return false;
     }

@@ -16,7 +16,9 @@ struct ed_cudnn_builder {
     cudnnHandle_t handle;
     cudnnStatus_t status; /* the first failure; nothing is called after it */
     int rc;               /* of memory */
-    bool exact;           /* set by the graph's maker: no products of shortened mantissas */
+    /* set by the graph's maker */
+    bool exact;     /* no products of shortened mantissas */
+    bool any_order; /* runs may differ in the order of their sums */
 };
 
 cudnnBackendDescriptor_t ed_cudnn_make(ed_cudnn_builder *b, cudnnBackendDescriptorType_t type);

@@ -1,7 +1,7 @@
 /* FakeQuantize of one scale or one for each element of an axis, in the format in which the input
  * lies, in place if it dies. */
+#include "elementwise_rows.h"
 #include "kernels.h"
-#include "rows.h"
 #include "walk.h"
 
 typedef struct quantize_state {
@@ -63,6 +63,6 @@ static void quantize_free(void *state)
 }
 
 const ed_cuda_op ed_cuda_quantize_ops[] = {
-    { "FakeQuantize", "ed", { ED_CUDA_ROW(quantize) } },
+    { "FakeQuantize", "ed", { ED_CUDA_ROW(ed_cuda_chain), ED_CUDA_ROW(quantize) } },
     { 0 },
 };

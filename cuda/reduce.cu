@@ -70,8 +70,8 @@ __device__ __forceinline__ float finished(const ed_cuda_reduction &r, double acc
     return (float)(r.kind == ED_CUDA_L2 ? sqrt(acc) : acc);
 }
 
-template <typename T>
-__device__ __forceinline__ void put(T *y, double *part, const ed_cuda_reduction &r, int64_t split,
+template <typename Y>
+__device__ __forceinline__ void put(Y *y, double *part, const ed_cuda_reduction &r, int64_t split,
                                     int64_t output, double acc)
 {
     if (r.splits > 1)
@@ -81,9 +81,9 @@ __device__ __forceinline__ void put(T *y, double *part, const ed_cuda_reduction 
 }
 
 /* ---- kernels ---- */
-template <bool SUM, typename T, int V, int TEAM>
+template <bool SUM, typename Y, typename T, int V, int TEAM>
 __global__ void __launch_bounds__(THREADS)
-    reduce_rows(T *y, double *part, const T *x, const __grid_constant__ ed_cuda_reduction r)
+    reduce_rows(Y *y, double *part, const T *x, const __grid_constant__ ed_cuda_reduction r)
 {
     constexpr int TEAMS = THREADS / TEAM;
     const int lane = threadIdx.x % TEAM, kind = r.kind;
@@ -120,9 +120,9 @@ __device__ __forceinline__ void fold_vector(double (&acc)[V], int kind, const T 
 }
 
 /* r.team outputs, or vectors of V of them, side by side. */
-template <bool SUM, typename T, int V>
+template <bool SUM, typename Y, typename T, int V>
 __global__ void __launch_bounds__(THREADS)
-    reduce_columns(T *y, double *part, const T *x, const __grid_constant__ ed_cuda_reduction r)
+    reduce_columns(Y *y, double *part, const T *x, const __grid_constant__ ed_cuda_reduction r)
 {
     __shared__ double shared[V][THREADS];
     const int rows = THREADS / r.team, row = threadIdx.x / r.team, lane = threadIdx.x % r.team;
@@ -180,38 +180,32 @@ __global__ void __launch_bounds__(THREADS)
 }
 
 /* ---- launches ---- */
-template <bool SUM, typename T, int V>
-void launch(T *y, double *part, const T *x, const ed_cuda_reduction *r, ed_stream stream)
+template <bool SUM, typename Y, typename T, int V>
+void launch(Y *y, double *part, const T *x, const ed_cuda_reduction *r, ed_stream stream)
 {
     const int64_t units = r->outputs * r->splits, across = (int64_t)r->team * V;
     const int64_t tiles = (r->outputs + across - 1) / across * r->splits;
     if (!r->by_rows)
-        reduce_columns<SUM, T, V><<<ed_blocks(tiles, 1), THREADS, 0, stream>>>(y, part, x, *r);
+        reduce_columns<SUM, Y, T, V><<<ed_blocks(tiles, 1), THREADS, 0, stream>>>(y, part, x, *r);
     else if (r->team == 32)
-        reduce_rows<SUM, T, V, 32>
+        reduce_rows<SUM, Y, T, V, 32>
             <<<ed_blocks(units, THREADS / 32), THREADS, 0, stream>>>(y, part, x, *r);
     else
-        reduce_rows<SUM, T, V, THREADS>
+        reduce_rows<SUM, Y, T, V, THREADS>
             <<<ed_blocks(units, 1), THREADS, 0, stream>>>(y, part, x, *r);
 }
 
-template <typename T>
+template <bool SUM, typename Y, typename T>
 int run(void *py, double *part, const void *px, const ed_cuda_reduction *r, ed_stream stream)
 {
-    constexpr int WIDE = ed_wide<T>;
-    const bool sum = r->kind == ED_CUDA_MEAN || r->kind == ED_CUDA_SUM;
-    T *y = static_cast<T *>(py);
+    Y *y = static_cast<Y *>(py);
     const T *x = static_cast<const T *>(px);
     if (r->outputs == 0)
         return 0;
-    if (sum && r->wide)
-        launch<true, T, WIDE>(y, part, x, r, stream);
-    else if (sum)
-        launch<true, T, 1>(y, part, x, r, stream);
-    else if (r->wide)
-        launch<false, T, WIDE>(y, part, x, r, stream);
+    if (r->wide)
+        launch<SUM, Y, T, ed_wide<T>>(y, part, x, r, stream);
     else
-        launch<false, T, 1>(y, part, x, r, stream);
+        launch<SUM, Y, T, 1>(y, part, x, r, stream);
     if (r->splits > 1)
         reduce_parts<<<ed_blocks(r->outputs, THREADS), THREADS, 0, stream>>>(y, part, *r);
     return (int)cudaGetLastError();
@@ -262,6 +256,14 @@ extern "C" size_t ed_cuda_reduce_plan(ed_cuda_reduction *r, bool bf16)
 extern "C" int ed_cuda_reduce(void *y, const void *x, bool bf16, const ed_cuda_reduction *r,
                               void *scratch, ed_stream stream)
 {
+    typedef __nv_bfloat16 b16;
     double *part = static_cast<double *>(scratch);
-    return bf16 ? run<__nv_bfloat16>(y, part, x, r, stream) : run<float>(y, part, x, r, stream);
+    const bool sum = r->kind == ED_CUDA_MEAN || r->kind == ED_CUDA_SUM;
+    if (!sum)
+        return bf16 ? run<false, b16, b16>(y, part, x, r, stream)
+                    : run<false, float, float>(y, part, x, r, stream);
+    if (bf16 && r->y_f32)
+        return run<true, float, b16>(y, part, x, r, stream);
+    return bf16 ? run<true, b16, b16>(y, part, x, r, stream)
+                : run<true, float, float>(y, part, x, r, stream);
 }

@@ -91,6 +91,19 @@ static void set_walks(ed_cuda_reduction *r, const ed_shape *x, ed_layout x_layou
     ed_cuda_walk_fold(&r->along);
 }
 
+size_t ed_cuda_channel_sums(ed_cuda_reduction *r, const ed_shape *x, ed_layout layout)
+{
+    bool reduced[ED_MAX_RANK];
+    ed_shape y = *x;
+    for (int i = 0; i < x->rank; i++) {
+        reduced[i] = i != 1;
+        y.dim[i] = i == 1 ? x->dim[i] : 1;
+    }
+    *r = (ed_cuda_reduction){ .kind = ED_CUDA_SUM, .y_f32 = true };
+    set_walks(r, x, layout, &y, ED_LAYOUT_PLAIN, reduced);
+    return ed_cuda_reduce_plan(r, ed_layout_element(layout) == 2);
+}
+
 int ed_cuda_reduction_plan(ed_kernel_plan *p)
 {
     const ed_node *node = p->nodes[0];

@@ -21,6 +21,9 @@ template <> struct ed_word<2> {
 template <> struct ed_word<4> {
     typedef uint32_t type;
 };
+template <> struct ed_word<8> {
+    typedef uint2 type;
+};
 template <> struct ed_word<16> {
     typedef uint4 type;
 };

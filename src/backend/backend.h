@@ -26,6 +26,7 @@ typedef enum ed_precision {
 typedef struct ed_device_options {
     ed_precision precision;
     bool autotune; /* time the candidates of each convolution instead of asking the heuristics */
+    bool deterministic; /* gradients of convolutions, too, are the same bits in each run */
 } ed_device_options;
 
 typedef struct ed_device_info {

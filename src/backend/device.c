@@ -130,7 +130,8 @@ int ed_device_open(const ed_device **out, const char *name, const ed_device_opti
     for (size_t i = 0; i < n_devices && !*out; i++)
         if (devices[i].index == wanted.index &&
             devices[i].opts.precision == wanted.opts.precision &&
-            devices[i].opts.autotune == wanted.opts.autotune)
+            devices[i].opts.autotune == wanted.opts.autotune &&
+            devices[i].opts.deterministic == wanted.opts.deterministic)
             *out = &devices[i];
     if (!*out && n_devices == MAX_DEVICES)
         rc = ed_error_set(ED_EINVAL, "more than %d devices are open", MAX_DEVICES);

@@ -14,11 +14,11 @@ typedef struct ed_view {
 } ed_view;
 
 /* The value itself. */
-ed_view ed_view_dense(const ed_kernel_plan *p, ed_id value);
+ED_PLUGIN ed_view ed_view_dense(const ed_kernel_plan *p, ed_id value);
 /* The value seen from as far up as its memory lasts until the planned step. */
-ed_view ed_view_of(const ed_kernel_plan *p, ed_id value);
+ED_PLUGIN ed_view ed_view_of(const ed_kernel_plan *p, ed_id value);
 /* `view` in another shape of as many elements; false when that needs a copy. */
-bool ed_view_reshape(ed_view *view, const ed_shape *shape);
+ED_PLUGIN bool ed_view_reshape(ed_view *view, const ed_shape *shape);
 /* Dimension i becomes what perm[i] was. */
 void ed_view_permute(ed_view *view, const int64_t *perm);
 bool ed_is_transpose(const ed_node *node);

@@ -89,8 +89,13 @@ void expect_quantized(const ed_weight *w)
 {
     int64_t numel = w->outer * w->channels * w->inner;
     float *want = floats(numel);
-    ed_fake_quantize(want, w->master, w->outer, w->channels, w->inner, w->scale, NULL, w->qmin,
-                     w->qmax);
+    ed_fake_quantize(want, w->master,
+                     &(ed_fake_quant){ .outer = w->outer,
+                                       .channels = w->channels,
+                                       .inner = w->inner,
+                                       .scale = w->scale,
+                                       .qmin = w->qmin,
+                                       .qmax = w->qmax });
     assert_memory_equal(want, w->quantized_out, (size_t)numel * sizeof *want);
     free(want);
 }
