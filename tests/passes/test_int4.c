@@ -49,7 +49,7 @@ static void run(float out[6], const ed_graph *g)
     ed_exec *exec = NULL;
     ed_shape shape = ED_SHAPE(2, 4, 6, 6);
     ed_tensor t;
-    const ed_tensor *in = &t, *y;
+    const ed_tensor *in = &t, *y = NULL;
     for (int i = 0; i < 2 * 4 * 6 * 6; i++)
         x[i] = sinf((float)(i * i % 97));
     assert_int_equal(ed_tensor_view(&t, ED_F32, &shape, x), ED_OK);
