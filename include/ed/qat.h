@@ -85,8 +85,8 @@ typedef struct ed_qat_result {
  * @param val      NULL: none
  * @return ED_OK (also when interrupted), ED_EINVAL (an option, by name), ED_EUNSUPPORTED (an
  *         operator without gradient, by node), ED_ENONFINITE (the loss is NaN: step, group,
- * advice), ED_EMISMATCH (a checkpoint of another model or other options), ED_EIO, ED_EFORMAT,
- * ED_ENOMEM
+ * advice), ED_EMISMATCH (a checkpoint of another model or other options), ED_ENOTFOUND (a pattern
+ * of `freeze` that fits nothing, no labels), ED_EIO, ED_EFORMAT, ED_ENOMEM
  */
 ED_API int ed_qat_train(ed_qat_result *result, ed_graph *graph, const ed_graph *teacher,
                         ed_dataset *train, ed_dataset *val, const ed_qat_options *opts);

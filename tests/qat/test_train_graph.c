@@ -123,6 +123,9 @@ static void test_freeze(void **unused)
     assert_int_equal(ed_train_graph_new(&t, graph, &spec), ED_EUNSUPPORTED);
     assert_says("no parameters to train that are not frozen");
     assert_null(t);
+    opts.freeze = (const char *[]){ "w3" };
+    assert_int_equal(ed_train_graph_new(&t, graph, &spec), ED_ENOTFOUND);
+    assert_says("'w3'");
     ed_graph_free(graph);
 }
 
