@@ -274,6 +274,17 @@ static int evaluate(job *j, const char *name)
     return ED_OK;
 }
 
+/* Nobody should have to find out from the figures of another command. */
+static void warn_if_worse(const job *j)
+{
+    if (j->n_rows < 2)
+        return;
+    double before = j->rows[j->n_rows - 2].result.top1, after = j->rows[j->n_rows - 1].result.top1;
+    if (after < before - 1.0)
+        tool_warn("training lost %.2f points of top-1; try a smaller --lr, or --clip",
+                  before - after);
+}
+
 static int train(job *j)
 {
     TRY(ed_qat_train(&j->result, j->graph, j->teacher, j->train, j->val, &j->opts));
@@ -334,6 +345,7 @@ static int run(job *j)
     TRY(evaluate(j, j->plan ? "calibrated" : "quantized"));
     TRY(train(j));
     TRY(evaluate(j, "trained"));
+    warn_if_worse(j);
     TRY(write_model(j));
     return report(j, tool_seconds() - start);
 }
