@@ -225,7 +225,18 @@ static int calibrate(job *j)
     ed_dataset_close(data);
     TRY(rc);
     TRY(ed_calibrate_apply(j->plan, j->graph, j->ranges, &calib));
-    return ed_plan_apply(j->plan, j->graph);
+    TRY(ed_plan_apply(j->plan, j->graph));
+    return ed_target_check(j->graph, s->target);
+}
+
+/* What another tool quantized may be meant for another target. */
+static int take_quantized(job *j)
+{
+    TRY(ed_transform(j->graph, NULL));
+    int rc = ed_target_check(j->graph, j->s->target);
+    if (rc == ED_EUNSUPPORTED)
+        tool_warn("%s", ed_error_last());
+    return rc == ED_EUNSUPPORTED ? ED_OK : rc;
 }
 
 static int read_models(job *j)
@@ -241,7 +252,7 @@ static int read_models(job *j)
                          "float model",
                          j->model);
     else
-        TRY(ed_transform(j->graph, NULL));
+        TRY(take_quantized(j));
     if (s->teacher) {
         ed_graph_free(j->teacher);
         j->teacher = NULL;
@@ -309,7 +320,6 @@ static int write_model(const job *j)
         .weights = s->weights && !strcmp(s->weights, "float") ? ED_WEIGHTS_FLOAT : ED_WEIGHTS_INT8,
         .external_data = s->external_data,
     };
-    TRY(ed_target_check(j->graph, s->target));
     return ed_onnx_write(j->graph, j->output, &options);
 }
 
