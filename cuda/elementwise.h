@@ -107,6 +107,17 @@ enum ed_cuda_integer_map { ED_INTEGER_NEG, ED_INTEGER_ABS, ED_INTEGER_NOT /* of 
 /* y[i] = f(x[i]) of int8, int16, int32, int64. */
 int ed_cuda_map_integers(int map, int type, void *y, const void *x, int64_t n, ed_stream stream);
 
+/* ---- chain.cu: y = program(in[0], ...) along a folded walk with the operands y, in[0], ... ----
+ */
+typedef struct ed_cuda_chain {
+    const ed_chain_program *program;
+    void *y; /* dense; may be an input of its shape and storage */
+    const void *in[ED_CHAIN_MAX_INPUTS];
+    bool y_b16, b16[ED_CHAIN_MAX_INPUTS]; /* bfloat16, else float32 */
+    ed_walk walk;
+} ed_cuda_chain;
+int ed_cuda_chain_steps(const ed_cuda_chain *chain, ed_stream stream);
+
 /* ---- compare.cu: y is bool, 0 or 1 ---- */
 enum ed_cuda_compare {
     ED_COMPARE_EQUAL,

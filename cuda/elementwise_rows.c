@@ -4,7 +4,7 @@
  *
  * The first row takes two tensors of float32 in the format of the operand that has the output's
  * shape; an operand that repeats is read from where it lies. The second one takes what is left,
- * row- major: int32 and int64, functions of float32 that are rare, and other numbers of tensors.
+ * row-major: int32 and int64, functions of float32 that are rare, and other numbers of tensors.
  */
 #include "elementwise_rows.h"
 #include "kernels.h"
@@ -77,32 +77,31 @@ static void binary_free(void *state)
 }
 
 /* An operand that is as large as the output and comes from another kernel. */
-static bool is_main(const ed_kernel_plan *p, ed_id id)
+static bool is_main(const ed_kernel_plan *p, ed_id id, const ed_shape *y)
 {
-    return !p->constants[id] && ed_shape_equal(&p->types[id].shape, output_shape(p));
+    return !p->constants[id] && ed_shape_equal(&p->types[id].shape, y);
 }
 
-/* NHWC when a main operand lies so, bfloat16 likewise; row-major float32 when there is none. */
-static ed_layout output_layout(const ed_kernel_plan *p)
+ed_layout ed_cuda_output_layout(const ed_kernel_plan *p, const ed_shape *y, const ed_id *in,
+                                uint32_t n)
 {
     ed_layout layout = ED_LAYOUT_PLAIN;
     bool bf16 = false;
-    for (uint32_t i = 0; i < 2; i++) {
-        ed_id id = p->nodes[0]->in[i];
-        if (!is_main(p, id))
+    for (uint32_t i = 0; i < n; i++) {
+        if (!is_main(p, in[i], y))
             continue;
         if (same_order(layout, ED_LAYOUT_PLAIN))
-            layout = p->layouts[id];
-        bf16 = bf16 || is_bf16(p->layouts[id]);
+            layout = p->layouts[in[i]];
+        bf16 = bf16 || is_bf16(p->layouts[in[i]]);
     }
     return ed_layout_with_bf16(layout, bf16);
 }
 
-/* A main operand takes the output's order. With a float32 output all operands are float32. */
-static ed_layout operand_layout(const ed_kernel_plan *p, ed_id id, ed_layout out)
+ed_layout ed_cuda_operand_layout(const ed_kernel_plan *p, const ed_shape *y, ed_id id,
+                                 ed_layout out)
 {
     ed_layout layout = p->layouts[id];
-    if (is_main(p, id))
+    if (is_main(p, id, y))
         layout = ed_layout_with_bf16(out, is_bf16(layout));
     return ed_layout_with_bf16(layout, is_bf16(layout) && is_bf16(out));
 }
@@ -115,7 +114,7 @@ static int binary_plan(ed_kernel_plan *p)
         return ed_plan_refuse(p, "not two tensors, or a rare function");
     if (p->types[node->in[0]].dtype != ED_F32)
         return ed_plan_refuse(p, "not float32");
-    ed_layout out = output_layout(p);
+    ed_layout out = ed_cuda_output_layout(p, output_shape(p), node->in, 2);
     binary_state *s = ed_calloc(1, sizeof *s);
     if (!s)
         return ED_ENOMEM;
@@ -126,9 +125,9 @@ static int binary_plan(ed_kernel_plan *p)
     for (uint32_t i = 0; i < 2; i++) {
         ed_id id = node->in[i], other = node->in[1 - i];
         p->in[i] = id;
-        p->in_layout[i] = operand_layout(p, id, out);
+        p->in_layout[i] = ed_cuda_operand_layout(p, output_shape(p), id, out);
         ed_cuda_walk_operand(&s->walk, &p->types[id].shape, p->in_layout[i]);
-        if (is_main(p, id) && p->in_layout[i] == out && ed_plan_dies(p, id, 1) &&
+        if (is_main(p, id, output_shape(p)) && p->in_layout[i] == out && ed_plan_dies(p, id, 1) &&
             ed_plan_memory(p, id) != ed_plan_memory(p, other))
             p->inplace = (int)i;
     }
@@ -262,8 +261,12 @@ static int fold_plan(ed_kernel_plan *p)
 }
 
 /* ---- the table ---- */
-#define OP_ROW(type, unused, formats) { type, NULL, { ED_CUDA_ROW(binary), ED_CUDA_ROW(fold) } },
+#define OP_ROW(type, unused, formats)                                                              \
+    { type, NULL, { ED_CUDA_ROW(ed_cuda_chain), ED_CUDA_ROW(binary), ED_CUDA_ROW(fold) } },
 const ed_cuda_op ed_cuda_elementwise_ops[] = {
-    FUNCTIONS(OP_ROW){ "Pow", NULL, { ED_CUDA_ROW(ed_cuda_power), ED_CUDA_ROW(fold) } },
+    FUNCTIONS(OP_ROW){
+        "Pow",
+        NULL,
+        { ED_CUDA_ROW(ed_cuda_chain), ED_CUDA_ROW(ed_cuda_power), ED_CUDA_ROW(fold) } },
     { 0 },
 };

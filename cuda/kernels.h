@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ops/chain_program.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -18,7 +20,7 @@ typedef struct CUstream_st *ed_stream;
 /* A tensor as the kernels walk it: dimensions of a common index space and a step (in elements) for
  * each operand; 0 repeats. Neighbours that lie behind each other are merged by ed_cuda_walk_fold().
  */
-enum { ED_WALK_RANK = 8, ED_WALK_OPERANDS = 4 };
+enum { ED_WALK_RANK = 8, ED_WALK_OPERANDS = 7 };
 typedef struct ed_walk {
     int rank, operands;
     int64_t dim[ED_WALK_RANK];

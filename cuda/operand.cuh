@@ -96,20 +96,26 @@ static inline ed_walk ed_channel_walk(int64_t rows, int64_t channels, int64_t in
     return w;
 }
 
+/* Place of operand k for element i of the output, when narrow. */
+template <int K>
+__device__ __forceinline__ unsigned ed_narrow_at(const ed_space<K> &s, int k, unsigned i)
+{
+    unsigned at = 0;
+    for (int d = s.rank - 1; d > 0; d--) {
+        const unsigned q = (__umulhi(i, s.mul[d]) + i) >> s.shift[d];
+        at += (i - q * (unsigned)s.dim[d]) * (unsigned)s.step[k][d];
+        i = q;
+    }
+    return at + i * (unsigned)s.step[k][0];
+}
+
 /* Place of operand k for element i of the output. */
 template <int K> __device__ __forceinline__ int64_t ed_at(const ed_space<K> &s, int k, int64_t i)
 {
     if (s.how[k] == ED_READ_DENSE)
         return i;
-    if (s.narrow) {
-        unsigned rest = (unsigned)i, at = 0;
-        for (int d = s.rank - 1; d > 0; d--) {
-            const unsigned q = (__umulhi(rest, s.mul[d]) + rest) >> s.shift[d];
-            at += (rest - q * (unsigned)s.dim[d]) * (unsigned)s.step[k][d];
-            rest = q;
-        }
-        return at + rest * (unsigned)s.step[k][0];
-    }
+    if (s.narrow)
+        return ed_narrow_at(s, k, (unsigned)i);
     int64_t at = 0;
     for (int d = s.rank - 1; d > 0; d--) {
         const int64_t q = i / s.dim[d];

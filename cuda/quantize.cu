@@ -3,34 +3,11 @@
  * with one scale or one for each element of an axis, bit for bit what the reference computes.
  */
 #include "operand.cuh"
+#include "quantize.cuh"
 
 namespace
 {
 enum { THREADS = 256, UNDER_WAY = 2 };
-
-/* v = x / scale as a float. With lo and hi = qmin, qmax - zero_point the clamp may come before
- * rounding; NaN becomes lo. Then |v| < 2^22, and adding 1.5 * 2^23 rounds half to even and turns -0
- * to 0. */
-__device__ __forceinline__ float quantized(float v, float scale, float lo, float hi)
-{
-    const float magic = 12582912.0f;
-    v = v > lo ? v : lo;
-    v = v < hi ? v : hi;
-    return ((v + magic) - magic) * scale;
-}
-
-/* One scale. The quotient is rounded to float from x times the inverse in double, which is within
- * 2^-52 of it, relatively. That gives the bits of the division: a quotient of floats is no midpoint
- * of two floats and lies at least 2^-49 from each. (Below the normal floats, where there may be
- * another bit, it rounds to level 0 either way.) A division would take its slow path at each 0. */
-struct one_scale {
-    float scale, lo, hi;
-    double inverse;
-    __device__ __forceinline__ float operator()(float x) const
-    {
-        return quantized((float)((double)x * inverse), scale, lo, hi);
-    }
-};
 
 __device__ __forceinline__ float bound(int64_t q, const int32_t *zero_point, int64_t channel)
 {
@@ -41,7 +18,7 @@ template <class T>
 __global__ void __launch_bounds__(THREADS)
     quantize_kernel(T *y, const T *x, int64_t n, ed_cuda_quantizer q)
 {
-    one_scale f;
+    ed_one_scale f;
     f.scale = q.scale[0];
     f.lo = bound(q.qmin, q.zero_point, 0);
     f.hi = bound(q.qmax, q.zero_point, 0);
@@ -53,8 +30,8 @@ __global__ void __launch_bounds__(THREADS)
 __device__ __forceinline__ float quantize_at(float x, const ed_cuda_quantizer &q, int64_t channel)
 {
     const float scale = q.scale[channel];
-    return quantized(x / scale, scale, bound(q.qmin, q.zero_point, channel),
-                     bound(q.qmax, q.zero_point, channel));
+    return ed_quantized(x / scale, scale, bound(q.qmin, q.zero_point, channel),
+                        bound(q.qmax, q.zero_point, channel));
 }
 
 /* Operand 0 of the space is the channel's number: vectors lie in one channel, or side by side. */

@@ -2,6 +2,7 @@
  * lies, in place if it dies. */
 #include "quantize_rows.h"
 
+#include "elementwise_rows.h"
 #include "walk.h"
 
 typedef struct quantize_state {
@@ -61,6 +62,6 @@ static void quantize_free(void *state)
 }
 
 const ed_cuda_op ed_cuda_quantize_ops[] = {
-    { "FakeQuantize", "ed", { ED_CUDA_ROW(quantize) } },
+    { "FakeQuantize", "ed", { ED_CUDA_ROW(ed_cuda_chain), ED_CUDA_ROW(quantize) } },
     { 0 },
 };

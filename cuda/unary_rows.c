@@ -199,7 +199,8 @@ static void integer_free(void *state)
 }
 
 /* ---- the table ---- */
-#define OP_ROW(type, unused) { type, NULL, { ED_CUDA_ROW(map), ED_CUDA_ROW(integer) } },
+#define OP_ROW(type, unused)                                                                       \
+    { type, NULL, { ED_CUDA_ROW(ed_cuda_chain), ED_CUDA_ROW(map), ED_CUDA_ROW(integer) } },
 const ed_cuda_op ed_cuda_unary_ops[] = {
     FUNCTIONS(OP_ROW){ "Not", NULL, { ED_CUDA_ROW(integer) } },
     { 0 },

@@ -148,7 +148,26 @@ int tool_device(const char **out, const char *wanted)
     return ED_OK;
 }
 
-static bool has_fixed_batch(const ed_graph *graph)
+static unsigned bits_of(const char *name)
+{
+    return name ? (unsigned)atoi(name) : 0;
+}
+
+ed_plan_options tool_plan_options(const settings *s)
+{
+    return (ed_plan_options){ .target = s->target,
+                              .exclude = s->exclude.items,
+                              .exclude_count = s->exclude.count,
+                              .rules = s->rules.items,
+                              .rules_count = s->rules.count,
+                              .disable = s->disable.items,
+                              .disable_count = s->disable.count,
+                              .weight_bits = bits_of(s->bits_w),
+                              .activation_bits = bits_of(s->bits_a),
+                              .int8_storage = s->int8_storage };
+}
+
+bool tool_fixed_batch(const ed_graph *graph)
 {
     for (size_t i = 0; i < ed_graph_input_count(graph); i++) {
         ed_value_info input = ed_graph_input(graph, i);
@@ -161,14 +180,14 @@ static bool has_fixed_batch(const ed_graph *graph)
 int64_t tool_batch(int64_t wanted, const ed_graph *graph, const char *device)
 {
     enum { BATCH_GPU = 128 };
-    bool chosen = wanted || has_fixed_batch(graph) || strcmp(device, ED_DEVICE_CPU) == 0;
+    bool chosen = wanted || tool_fixed_batch(graph) || strcmp(device, ED_DEVICE_CPU) == 0;
     return chosen ? wanted : BATCH_GPU;
 }
 
 bool tool_smaller_batch(int64_t *batch, int rc, const ed_graph *graph, const char *device)
 {
     if (rc != ED_ENOMEM || strcmp(device, ED_DEVICE_CPU) == 0 || *batch == 1 ||
-        has_fixed_batch(graph))
+        tool_fixed_batch(graph))
         return false;
     *batch /= 2;
     progress_clear();

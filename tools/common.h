@@ -34,6 +34,8 @@ int tool_interrupted(void);
 int tool_device(const char **out, const char *wanted);
 /* The batch to ask for when --batch is `wanted` (0: auto); 0: the library's, or the model's own. */
 int64_t tool_batch(int64_t wanted, const ed_graph *graph, const char *device);
+/* True when the model itself says how many samples run together. */
+bool tool_fixed_batch(const ed_graph *graph);
 /* True when rc tells that a GPU's memory ran out: *batch is halved, and the user told. */
 bool tool_smaller_batch(int64_t *batch, int rc, const ed_graph *graph, const char *device);
 /* Print the error behind rc, flush standard output; returns the exit status. */
@@ -41,7 +43,12 @@ int tool_finish(int rc);
 /* Seconds of a clock that only goes forward. */
 double tool_seconds(void);
 
+/* Options of the passes, as --exclude, --rule, --disable, --target and --bits-... say. */
+ed_plan_options tool_plan_options(const settings *s);
+
 /* ---- files.c ---- */
+/* "<model without .onnx><suffix>"; *out is released with free(). */
+int tool_output_beside(char **out, const char *model, const char *suffix);
 /* The model of the command line, or the one that the data names; *out is released with free(). */
 int tool_model_path(char **out, const settings *s);
 /* True when both paths lead to the same file. */
@@ -70,6 +77,8 @@ void tool_free_tensors(ed_tensor **list, size_t count);
 /* ---- progress.c ---- */
 /* An ed_progress_fn: a bar on a terminal, a line now and then elsewhere; stops on an interrupt. */
 int tool_progress(void *ctx, const char *what, int64_t done, int64_t total);
+/* The same without the interrupt; `tail` is told in place of the rate, unless it is NULL. */
+void progress_tell(const char *what, int64_t done, int64_t total, const char *tail);
 /* Called once: whether to draw at all. */
 void progress_init(bool quiet);
 /* Remove the bar from the screen, before other output. */

@@ -39,25 +39,9 @@ static const char *const examples[] = {
     NULL,
 };
 
-static bool method_row(size_t i, const char **name, const char **help)
-{
-    const ed_method *method = ed_method_at(i);
-    *name = method ? method->name : NULL;
-    *help = method ? method->help : NULL;
-    return method != NULL;
-}
-
-static bool rule_row(size_t i, const char **name, const char **help)
-{
-    const ed_rule_info *rule = ed_target_rule(NULL, i);
-    *name = rule ? rule->name : NULL;
-    *help = rule ? rule->help : NULL;
-    return rule != NULL;
-}
-
 static const listing listings[] = {
-    { "Methods", method_row },
-    { "Rules of target tensorrt", rule_row },
+    { "Methods", option_method_row },
+    { "Rules of target tensorrt", option_rule_row },
     { NULL, NULL },
 };
 
@@ -116,17 +100,6 @@ typedef struct job {
     ed_plan_options plan_options;
 } job;
 
-/* "<model without .onnx>_int8.onnx" */
-static int default_output(char **out, const char *model)
-{
-    size_t stem = strlen(model);
-    if (stem > 5 && !strcmp(model + stem - 5, ".onnx"))
-        stem -= 5;
-    return asprintf(out, "%.*s_int8.onnx", (int)stem, model) < 0
-               ? tool_fail(ED_ENOMEM, "memory ran out")
-               : ED_OK;
-}
-
 static int check_paths(job *j)
 {
     const settings *s = j->s;
@@ -134,7 +107,7 @@ static int check_paths(job *j)
     if (s->output)
         j->output = strdup(s->output);
     else
-        TRY(default_output(&j->output, j->model));
+        TRY(tool_output_beside(&j->output, j->model, "_int8.onnx"));
     if (!j->output)
         return tool_fail(ED_ENOMEM, "memory ran out");
     if (tool_same_file(j->output, j->model))
@@ -159,13 +132,7 @@ static int check_paths(job *j)
 static void fill_options(job *j)
 {
     const settings *s = j->s;
-    j->plan_options = (ed_plan_options){ .target = s->target,
-                                         .exclude = s->exclude.items,
-                                         .exclude_count = s->exclude.count,
-                                         .rules = s->rules.items,
-                                         .rules_count = s->rules.count,
-                                         .disable = s->disable.items,
-                                         .disable_count = s->disable.count };
+    j->plan_options = tool_plan_options(s);
     j->calib.method = s->method;
     j->calib.params.percentile = s->percentile;
     j->calib.params.ema = s->ema;

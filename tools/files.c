@@ -18,6 +18,16 @@ int tool_model_path(char **out, const settings *s)
     return *out ? ED_OK : tool_fail(ED_ENOMEM, "memory ran out");
 }
 
+int tool_output_beside(char **out, const char *model, const char *suffix)
+{
+    size_t stem = strlen(model);
+    if (stem > 5 && !strcmp(model + stem - 5, ".onnx"))
+        stem -= 5;
+    return asprintf(out, "%.*s%s", (int)stem, model, suffix) < 0
+               ? tool_fail(ED_ENOMEM, "memory ran out")
+               : ED_OK;
+}
+
 bool tool_same_file(const char *a, const char *b)
 {
     struct stat sa, sb;

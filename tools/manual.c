@@ -126,6 +126,6 @@ void manual_print(FILE *out, const command *cmd)
         fputc('\n', out);
     }
     fputs(".SH SEE ALSO\n.BR ed\\-calibrate (1),\n.BR ed\\-eval (1),\n.BR ed\\-inspect (1),\n"
-          ".BR ed\\-run (1),\n.BR ed\\-transform (1),\n.BR ed\\-dataset (5)\n",
+          ".BR ed\\-qat (1),\n.BR ed\\-run (1),\n.BR ed\\-transform (1),\n.BR ed\\-dataset (5)\n",
           out);
 }

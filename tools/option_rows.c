@@ -27,6 +27,12 @@ static const char *weights_name(size_t i)
     return names[i];
 }
 
+static const char *bits_name(size_t i)
+{
+    static const char *const names[] = { "8", "4", NULL };
+    return names[i];
+}
+
 static const char *patterns_name(size_t i)
 {
     static const char *const names[] = { "conversions", "fusions", "quantized", "all", NULL };
@@ -38,6 +44,43 @@ static const char *format_name(size_t i)
     static const char *const names[] = { "npy", "pb", NULL };
     return names[i];
 }
+
+/* The names of a table of the library's. */
+#define QAT_NAMES(function, at)                                                                    \
+    static const char *function(size_t i)                                                          \
+    {                                                                                              \
+        const ed_qat_choice *choice = at(i);                                                       \
+        return choice ? choice->name : NULL;                                                       \
+    }
+QAT_NAMES(optimizer_name, ed_optimizer_at)
+QAT_NAMES(schedule_name, ed_schedule_at)
+QAT_NAMES(loss_name, ed_loss_at)
+QAT_NAMES(scales_name, ed_scales_at)
+QAT_NAMES(weight_scales_name, ed_weight_scales_at)
+
+/* The library's default of a number, in the place of a first choice. */
+#define QAT_DEFAULT(field)                                                                         \
+    static const char *default_##field(size_t i)                                                   \
+    {                                                                                              \
+        static char text[32];                                                                      \
+        ed_qat_options o = { 0 };                                                                  \
+        ed_qat_defaults(&o);                                                                       \
+        snprintf(text, sizeof text, "%g", (double)o.field);                                        \
+        return i ? NULL : text;                                                                    \
+    }
+QAT_DEFAULT(epochs)
+QAT_DEFAULT(batch)
+QAT_DEFAULT(accumulate)
+QAT_DEFAULT(learning_rate)
+QAT_DEFAULT(momentum)
+QAT_DEFAULT(weight_decay)
+QAT_DEFAULT(warmup)
+QAT_DEFAULT(temperature)
+QAT_DEFAULT(alpha)
+QAT_DEFAULT(label_smoothing)
+QAT_DEFAULT(freeze_observers)
+QAT_DEFAULT(val_every)
+QAT_DEFAULT(seed)
 
 static const char *check_device(const char *text)
 {
@@ -51,12 +94,15 @@ static const char *check_device(const char *text)
 /* ---- the table ---- */
 
 #define FIELD(name) offsetof(settings, name)
-#define ALL         (CMD_CALIBRATE | CMD_EVAL | CMD_TRANSFORM | CMD_INSPECT | CMD_RUN)
+#define FORWARD     (CMD_CALIBRATE | CMD_EVAL | CMD_TRANSFORM | CMD_INSPECT | CMD_RUN)
+#define ALL         (FORWARD | CMD_QAT)
 #define WITH_DATA   (CMD_CALIBRATE | CMD_EVAL | CMD_TRANSFORM)
 
 static const char files[] = "Files", calibration[] = "Calibration", placement[] = "Quantization";
 static const char samples[] = "Samples", machine[] = "Machine", messages[] = "Output";
 static const char plans[] = "Patterns and plans", checking[] = "Verification";
+static const char training[] = "Training", quantized[] = "Scales in training";
+static const char keeping[] = "Checkpoints and validation";
 
 static const option_row option_rows[] = {
     { CMD_CALIBRATE, 'd', "data", "FILE", files,
@@ -68,6 +114,23 @@ static const option_row option_rows[] = {
       "HDF5 file with the samples to evaluate on, see ed-dataset(5); without a MODEL its attribute "
       "`model' names it",
       NULL, OPTION_TEXT, FIELD(data), 0, 0, NULL, NULL },
+    { CMD_QAT, 'd', "data", "FILE", files,
+      "HDF5 file with the samples to train on, see ed-dataset(5); without a MODEL its attribute "
+      "`model' names it",
+      NULL, OPTION_TEXT, FIELD(data), 0, 0, NULL, NULL },
+    { CMD_QAT, 0, "val", "FILE", files,
+      "HDF5 file with samples and labels to validate on: the best epoch is kept", NULL, OPTION_TEXT,
+      FIELD(val), 0, 0, NULL, NULL },
+    { CMD_QAT, 0, "calib", "FILE", files,
+      "HDF5 file with the samples to calibrate a float MODEL on", "the first 512 of --data",
+      OPTION_TEXT, FIELD(calib), 0, 0, NULL, NULL },
+    { CMD_QAT, 0, "teacher", "FILE", files,
+      "float ONNX model whose answers a quantized (QDQ) MODEL is to give",
+      "the MODEL, when it is "
+      "float",
+      OPTION_TEXT, FIELD(teacher), 0, 0, NULL, NULL },
+    { CMD_QAT, 'o', "output", "FILE", files, "write the trained model to FILE",
+      "MODEL_qat.onnx beside the model", OPTION_TEXT, FIELD(output), 0, 0, NULL, NULL },
     { CMD_TRANSFORM, 'o', "output", "FILE", files, "write the transformed model to FILE", NULL,
       OPTION_TEXT, FIELD(output), 0, 0, NULL, NULL },
     { CMD_RUN, 'i', "input", "NAME=FILE", files,
@@ -85,7 +148,7 @@ static const option_row option_rows[] = {
       "with --data: also write the ranges to FILE as JSON; without --data: read them from FILE and "
       "skip the pass over the data",
       NULL, OPTION_TEXT, FIELD(ranges), 0, 0, NULL, NULL },
-    { CMD_CALIBRATE | CMD_TRANSFORM, 0, "external-data", NULL, files,
+    { CMD_CALIBRATE | CMD_TRANSFORM | CMD_QAT, 0, "external-data", NULL, files,
       "keep initializers in FILE.data instead of in the model (always so above 2 GB)", NULL,
       OPTION_FLAG, FIELD(external_data), 0, 0, NULL, NULL },
 
@@ -116,10 +179,76 @@ static const option_row option_rows[] = {
       "HDF5 file with the samples for --verify, see ed-dataset(5)", NULL, OPTION_TEXT, FIELD(data),
       0, 0, NULL, NULL },
 
-    { CMD_CALIBRATE, 'm', "method", "METHOD", calibration,
+    { CMD_QAT, 'e', "epochs", "N", training, "passes over the data", NULL, OPTION_INT,
+      FIELD(epochs), 1, 1e9, default_epochs, NULL },
+    { CMD_QAT, 'b', "batch", "N", training, "samples of a step", NULL, OPTION_INT, FIELD(batch), 1,
+      65536, default_batch, NULL },
+    { CMD_QAT, 0, "accumulate", "N", training, "steps whose gradients make one update", NULL,
+      OPTION_INT, FIELD(accumulate), 1, 1e6, default_accumulate, NULL },
+    { CMD_QAT, 0, "optimizer", "NAME", training, "how weights follow their gradients; listed below",
+      NULL, OPTION_CHOICE, FIELD(optimizer), 0, 0, optimizer_name, NULL },
+    { CMD_QAT, 0, "lr", "RATE", training, "learning rate", NULL, OPTION_REAL, FIELD(learning_rate),
+      1e-12, 1e6, default_learning_rate, NULL },
+    { CMD_QAT, 0, "momentum", "M", training, "momentum of sgd, beta1 of adamw", NULL, OPTION_REAL,
+      FIELD(momentum), 0, 1, default_momentum, NULL },
+    { CMD_QAT, 0, "weight-decay", "D", training, "of the weights; not of biases and norms", NULL,
+      OPTION_REAL, FIELD(weight_decay), 0, 1e6, default_weight_decay, NULL },
+    { CMD_QAT, 0, "schedule", "NAME", training, "the learning rate over the run; listed below",
+      NULL, OPTION_CHOICE, FIELD(schedule), 0, 0, schedule_name, NULL },
+    { CMD_QAT, 0, "warmup", "SHARE", training,
+      "share of the updates in which the learning rate rises to its value", NULL, OPTION_REAL,
+      FIELD(warmup), 0, 1, default_warmup, NULL },
+    { CMD_QAT, 0, "clip", "NORM", training, "largest norm of all gradients together", "none",
+      OPTION_REAL, FIELD(clip), 1e-12, 1e30, NULL, NULL },
+    { CMD_QAT, 0, "loss", "NAME", training, "what is learned from; listed below", NULL,
+      OPTION_CHOICE, FIELD(loss), 0, 0, loss_name, NULL },
+    { CMD_QAT, 0, "temperature", "T", training, "by which distillation divides the logits", NULL,
+      OPTION_REAL, FIELD(temperature), 1e-3, 1e6, default_temperature, NULL },
+    { CMD_QAT, 0, "alpha", "SHARE", training, "of the labels in --loss both", NULL, OPTION_REAL,
+      FIELD(alpha), 0, 1, default_alpha, NULL },
+    { CMD_QAT, 0, "label-smoothing", "SHARE", training, "of all classes in a label", NULL,
+      OPTION_REAL, FIELD(label_smoothing), 0, 0.999, default_label_smoothing, NULL },
+    { CMD_QAT, 0, "augment", "LIST", training,
+      "how training pictures are varied: flip (left and right), crop=P (shifted by up to P pixels)",
+      "none", OPTION_TEXT, FIELD(augment), 0, 0, NULL, NULL },
+    { CMD_QAT, 0, "freeze", "NAME", training,
+      "parameters of that name do not change; `*' and `?' are wildcards; may be given more than "
+      "once",
+      NULL, OPTION_LIST, FIELD(freeze), 0, 0, NULL, NULL },
+    { CMD_QAT, 0, "seed", "N", training, "of order and augmentation", NULL, OPTION_INT, FIELD(seed),
+      0, 9007199254740992.0, default_seed, NULL },
+
+    { CMD_QAT, 0, "scales", "NAME", quantized, "how the scales of activations follow; listed below",
+      NULL, OPTION_CHOICE, FIELD(scales), 0, 0, scales_name, NULL },
+    { CMD_QAT, 0, "weight-scales", "NAME", quantized,
+      "how the scales of weights follow; listed below", NULL, OPTION_CHOICE, FIELD(weight_scales),
+      0, 0, weight_scales_name, NULL },
+    { CMD_QAT, 0, "freeze-observers", "SHARE", quantized,
+      "share of the updates after which --scales ema stay", NULL, OPTION_REAL,
+      FIELD(freeze_observers), 0, 1, default_freeze_observers, NULL },
+
+    { CMD_QAT, 0, "val-every", "N", keeping, "epochs between validations", NULL, OPTION_INT,
+      FIELD(val_every), 1, 1e9, default_val_every, NULL },
+    { CMD_QAT, 0, "patience", "N", keeping, "stop after N epochs without a better one", "never",
+      OPTION_INT, FIELD(patience), 1, 1e9, NULL, NULL },
+    { CMD_QAT, 0, "checkpoint", "FILE", keeping,
+      "write the state of the run to FILE (HDF5) after "
+      "each epoch, and when it is interrupted",
+      NULL, OPTION_TEXT, FIELD(checkpoint), 0, 0, NULL, NULL },
+    { CMD_QAT, 0, "checkpoint-every", "N", keeping, "steps between checkpoints too", NULL,
+      OPTION_INT, FIELD(checkpoint_every), 1, 1e15, NULL, NULL },
+    { CMD_QAT, 0, "resume", "FILE", keeping,
+      "go on from the checkpoint in FILE, bit for bit as if it had not stopped; begin anew when it "
+      "is "
+      "not there; also write it, unless --checkpoint names another",
+      NULL, OPTION_TEXT, FIELD(resume), 0, 0, NULL, NULL },
+    { CMD_QAT, 0, "log", "FILE", keeping, "write a line for each step and epoch to FILE (CSV)",
+      NULL, OPTION_TEXT, FIELD(log), 0, 0, NULL, NULL },
+
+    { CMD_CALIBRATE | CMD_QAT, 'm', "method", "METHOD", calibration,
       "how the histogram of a value becomes its range; the methods are listed below", NULL,
       OPTION_CHOICE, FIELD(method), 0, 0, method_name, NULL },
-    { CMD_CALIBRATE, 0, "percentile", "P", calibration,
+    { CMD_CALIBRATE | CMD_QAT, 0, "percentile", "P", calibration,
       "percent of the values that --method percentile keeps", "99.99", OPTION_REAL,
       FIELD(percentile), 1, 100, NULL, NULL },
     { CMD_CALIBRATE, 0, "ema", "C", calibration,
@@ -128,30 +257,38 @@ static const option_row option_rows[] = {
     { CMD_CALIBRATE, 0, "bins", "N", calibration, "bins of a histogram, a power of two", "2048",
       OPTION_POWER2, FIELD(bins), 256, 65536, NULL, NULL },
 
-    { CMD_CALIBRATE | CMD_TRANSFORM, 'x', "exclude", "NAME", placement,
+    { CMD_CALIBRATE | CMD_TRANSFORM | CMD_QAT, 'x', "exclude", "NAME", placement,
       "leave a node, a group or every operator of a type in float; `*' and `?' are wildcards; may "
       "be "
       "given more than once",
       NULL, OPTION_LIST, FIELD(exclude), 0, 0, NULL, NULL },
-    { CMD_CALIBRATE | CMD_TRANSFORM, 0, "rule", "NAME", placement,
+    { CMD_CALIBRATE | CMD_TRANSFORM | CMD_QAT, 0, "rule", "NAME", placement,
       "switch on a rule of the target; the rules are listed below; may be given more than once",
       NULL, OPTION_LIST, FIELD(rules), 0, 0, NULL, NULL },
-    { CMD_CALIBRATE, 0, "weights", "FORM", placement,
+    { CMD_CALIBRATE | CMD_QAT, 0, "weights", "FORM", placement,
       "how weights are stored: int8 initializers behind DequantizeLinear, or float ones behind "
       "QuantizeLinear and DequantizeLinear",
       "int8", OPTION_CHOICE, FIELD(weights), 0, 0, weights_name, NULL },
+    { CMD_CALIBRATE | CMD_QAT, 0, "bits-w", "BITS", placement,
+      "bits of the weights: 8, or 4 (int4: the model is raised to opset 21)", NULL, OPTION_CHOICE,
+      FIELD(bits_w), 0, 0, bits_name, NULL },
+    { CMD_CALIBRATE | CMD_QAT, 0, "bits-a", "BITS", placement, "bits of the activations", NULL,
+      OPTION_CHOICE, FIELD(bits_a), 0, 0, bits_name, NULL },
+    { CMD_CALIBRATE | CMD_QAT, 0, "int8-storage", NULL, placement,
+      "keep weights of 4 bits in int8 tensors, for runtimes without int4", NULL, OPTION_FLAG,
+      FIELD(int8_storage), 0, 0, NULL, NULL },
     { CMD_CALIBRATE, 0, "weight-method", "METHOD", placement,
       "how the scales of weights are found, per output channel", NULL, OPTION_CHOICE,
       FIELD(weight_method), 0, 0, weight_method_name, NULL },
-    { CMD_CALIBRATE | CMD_TRANSFORM, 0, "target", "NAME", placement,
+    { CMD_CALIBRATE | CMD_TRANSFORM | CMD_QAT, 0, "target", "NAME", placement,
       "hardware profile that decides what is quantized", "tensorrt", OPTION_TEXT, FIELD(target), 0,
       0, NULL, NULL },
 
     { WITH_DATA, 'b', "batch", "N", samples,
       "samples that run together; auto: 64, on a GPU 128 or what its memory takes", "auto",
       OPTION_INT, FIELD(batch), 1, 65536, NULL, NULL },
-    { WITH_DATA, 'n', "limit", "N", samples, "use the first N samples only", "all", OPTION_INT,
-      FIELD(limit), 1, 9007199254740992.0, NULL, NULL },
+    { WITH_DATA | CMD_QAT, 'n', "limit", "N", samples, "use the first N samples only", "all",
+      OPTION_INT, FIELD(limit), 1, 9007199254740992.0, NULL, NULL },
     { CMD_CALIBRATE | CMD_EVAL, 0, "allow-nonfinite", NULL, samples,
       "go on when the data holds NaN or infinity; they are counted and reported", NULL, OPTION_FLAG,
       FIELD(allow_nonfinite), 0, 0, NULL, NULL },
@@ -162,13 +299,18 @@ static const option_row option_rows[] = {
     { ALL, 0, "precision", "PRECISION", machine,
       "on a GPU: tf32 (float32, products of shorter mantissas), fp32 or bf16 (faster, and coarser)",
       NULL, OPTION_CHOICE, FIELD(precision), 0, 0, ed_precision_at, NULL },
-    { ALL, 0, "autotune", NULL, machine,
+    { FORWARD, 0, "autotune", NULL, machine,
       "on a GPU: time the kernels that could run a convolution and keep the fastest for this and "
       "later runs, in ~/.cache/ed or the folder that ED_CACHE_DIR names",
       NULL, OPTION_FLAG, FIELD(autotune), 0, 0, NULL, NULL },
     { ALL, 'j', "threads", "N", machine, "threads that compute", "one per core", OPTION_INT,
       FIELD(threads), 1, 1024, NULL, NULL },
 
+    { CMD_QAT, 0, "deterministic", NULL, machine,
+      "on a GPU: only kernels that give the same bits each time", NULL, OPTION_FLAG,
+      FIELD(deterministic), 0, 0, NULL, NULL },
+    { CMD_QAT, 0, "memory", "MIB", machine, "largest memory for activations", "no limit",
+      OPTION_INT, FIELD(memory), 1, 1e9, NULL, NULL },
     { CMD_INSPECT, 0, "devices", NULL, machine, "list the devices of this build instead", NULL,
       OPTION_FLAG, FIELD(devices), 0, 0, NULL, NULL },
     { CMD_RUN, 0, "reference", NULL, machine,
@@ -186,7 +328,7 @@ static const option_row option_rows[] = {
       FIELD(json), 0, 0, NULL, NULL },
     { CMD_CALIBRATE, 'q', "quiet", NULL, messages, "print warnings and errors only, no table", NULL,
       OPTION_FLAG, FIELD(quiet), 0, 0, NULL, NULL },
-    { CMD_TRANSFORM | CMD_RUN, 'q', "quiet", NULL, messages,
+    { CMD_TRANSFORM | CMD_RUN | CMD_QAT, 'q', "quiet", NULL, messages,
       "print warnings and errors only, no table", NULL, OPTION_FLAG, FIELD(quiet), 0, 0, NULL,
       NULL },
     { CMD_INSPECT, 'q', "quiet", NULL, messages, "print the tables only, not what runs where", NULL,
@@ -196,6 +338,8 @@ static const option_row option_rows[] = {
     { CMD_TRANSFORM, 'v', "verbose", NULL, messages,
       "tell what matched where and why not, and print the transformed graph; twice: more", NULL,
       OPTION_COUNT, FIELD(verbose), 0, 0, NULL, NULL },
+    { CMD_QAT, 'v', "verbose", NULL, messages, "tell what trains; twice: more", NULL, OPTION_COUNT,
+      FIELD(verbose), 0, 0, NULL, NULL },
     { CMD_INSPECT | CMD_RUN, 'v', "verbose", NULL, messages, "tell what is done; twice: more", NULL,
       OPTION_COUNT, FIELD(verbose), 0, 0, NULL, NULL },
     { CMD_CALIBRATE | CMD_EVAL, 'v', "verbose", NULL, messages,
@@ -204,7 +348,7 @@ static const option_row option_rows[] = {
 };
 
 _Static_assert(sizeof option_rows / sizeof option_rows[0] <= OPTION_MAX_ROWS,
-               "settings.given has a bit for each row");
+               "settings.given has a place for each row");
 
 const option_row *option_row_at(size_t i)
 {
@@ -214,4 +358,22 @@ const option_row *option_row_at(size_t i)
 const char *option_default(const option_row *row)
 {
     return row->standard || !row->choice ? row->standard : row->choice(0);
+}
+
+/* ---- listings ---- */
+
+bool option_method_row(size_t i, const char **name, const char **help)
+{
+    const ed_method *method = ed_method_at(i);
+    *name = method ? method->name : NULL;
+    *help = method ? method->help : NULL;
+    return method != NULL;
+}
+
+bool option_rule_row(size_t i, const char **name, const char **help)
+{
+    const ed_rule_info *rule = ed_target_rule(NULL, i);
+    *name = rule ? rule->name : NULL;
+    *help = rule ? rule->help : NULL;
+    return rule != NULL;
 }

@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum {
-    MAX_LISTED = 32,     /* rows of a listing; a command has up to three */
+    MAX_LISTED = 32,     /* rows of a listing; a command has up to seven */
     KEY_MANUAL = 0x1000, /* beyond all letters and rows */
     KEY_ROW = 0x100
 };
@@ -35,7 +35,7 @@ static const option_row *row_of_key(const command *cmd, int key, size_t *index)
 bool option_given(const settings *s, const char *name)
 {
     for (size_t i = 0; option_row_at(i); i++)
-        if (!strcmp(option_row_at(i)->name, name) && (s->given >> i & 1))
+        if (!strcmp(option_row_at(i)->name, name) && s->given[i])
             return true;
     return false;
 }
@@ -143,7 +143,7 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
     const option_row *row = row_of_key(in->cmd, key, &index);
 
     if (row) {
-        in->s->given |= (uint64_t)1 << index;
+        in->s->given[index] = true;
         store(state, in->s, row, arg);
     } else if (key == KEY_MANUAL) {
         manual_print(stdout, in->cmd);
@@ -246,4 +246,5 @@ void settings_free(settings *s)
     free(s->rules.items);
     free(s->disable.items);
     free(s->inputs.items);
+    free(s->freeze.items);
 }

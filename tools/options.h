@@ -15,6 +15,8 @@ typedef struct text_list {
     size_t count;
 } text_list;
 
+enum { OPTION_MAX_ROWS = 128 };
+
 /* What the user asked for; a zero means that the library's default holds. */
 typedef struct settings {
     text_list operands, exclude, rules, disable, inputs;
@@ -25,17 +27,25 @@ typedef struct settings {
     bool external_data, allow_nonfinite, layers, json, quiet;
     const char *precision;
     bool verify, devices, profile, reference, transform, autotune;
-    uint64_t given; /* bit i: row i of the table was on the command line */
+    /* training */
+    text_list freeze;
+    const char *val, *calib, *teacher, *optimizer, *schedule, *loss, *scales, *weight_scales;
+    const char *augment, *checkpoint, *resume, *log;
+    int64_t epochs, accumulate, seed, val_every, patience, checkpoint_every, memory;
+    double learning_rate, momentum, weight_decay, warmup, clip, temperature, alpha;
+    double label_smoothing, freeze_observers;
+    bool deterministic, int8_storage;
+    const char *bits_w, *bits_a;
+    bool given[OPTION_MAX_ROWS]; /* row i of the table was on the command line */
 } settings;
-
-enum { OPTION_MAX_ROWS = 64 };
 
 enum {
     CMD_CALIBRATE = 1 << 0,
     CMD_EVAL = 1 << 1,
     CMD_TRANSFORM = 1 << 2,
     CMD_INSPECT = 1 << 3,
-    CMD_RUN = 1 << 4
+    CMD_RUN = 1 << 4,
+    CMD_QAT = 1 << 5
 };
 
 typedef enum option_type {
@@ -73,6 +83,10 @@ typedef struct listing {
     const char *title; /* NULL ends the array */
     bool (*row)(size_t i, const char **name, const char **help);
 } listing;
+
+/* Rows of calibration methods, and of the rules of the default target. */
+bool option_method_row(size_t i, const char **name, const char **help);
+bool option_rule_row(size_t i, const char **name, const char **help);
 
 typedef struct command {
     const char *name;

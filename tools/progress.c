@@ -15,6 +15,7 @@ static struct {
     bool quiet, terminal, drawn;
     double start, last;
     int64_t before; /* `done` of the last call: going back means that another job began */
+    int64_t first;  /* `done` of the first one */
 } state;
 
 void progress_init(bool quiet)
@@ -31,19 +32,50 @@ void progress_clear(void)
     state.drawn = false;
 }
 
-static void draw(const char *what, int64_t done, int64_t total, double rate)
+/* `tail` stands for the rate where it is given. */
+static void draw(const char *what, int64_t done, int64_t total, double rate, const char *tail)
 {
     int filled = total > 0 ? (int)((double)done / (double)total * BAR) : 0;
+    char own[32];
+    if (!tail)
+        snprintf(own, sizeof own, "%.0f/s", rate);
+    tail = tail ? tail : own;
     if (total <= 0) {
-        fprintf(stderr, "\r\033[K%lld %s  %.0f/s", (long long)done, what, rate);
+        fprintf(stderr, "\r\033[K%lld %s  %s", (long long)done, what, tail);
     } else {
         long left = rate > 0 ? (long)((double)(total - done) / rate + 0.5) : 0;
-        fprintf(stderr, "\r\033[K[%.*s%*s] %lld/%lld %s  %.0f/s  %ld:%02ld left", filled,
+        fprintf(stderr, "\r\033[K[%.*s%*s] %lld/%lld %s  %s  %ld:%02ld left", filled,
                 "##############################", BAR - filled, "", (long long)done,
-                (long long)total, what, rate, left / 60, left % 60);
+                (long long)total, what, tail, left / 60, left % 60);
     }
     fflush(stderr);
     state.drawn = true;
+}
+
+void progress_tell(const char *what, int64_t done, int64_t total, const char *tail)
+{
+    if (state.quiet)
+        return;
+    double now = tool_seconds();
+    if (state.start == 0 || done < state.before) {
+        state.start = state.last = now;
+        state.first = done;
+    }
+    state.before = done;
+    double seconds = now - state.start;
+    double rate = seconds > 0 ? (double)(done - state.first) / seconds : 0;
+    if (done == total) {
+        progress_clear();
+        state.start = 0;
+    } else if (now - state.last >= (state.terminal ? redraw : line_every)) {
+        state.last = now;
+        if (state.terminal)
+            draw(what, done, total, rate, tail);
+        else if (tail)
+            tool_note("%lld of %lld %s: %s", (long long)done, (long long)total, what, tail);
+        else
+            tool_note("%lld of %lld %s, %.0f/s", (long long)done, (long long)total, what, rate);
+    }
 }
 
 int tool_progress(void *ctx, const char *what, int64_t done, int64_t total)
@@ -51,21 +83,6 @@ int tool_progress(void *ctx, const char *what, int64_t done, int64_t total)
     (void)ctx;
     if (tool_interrupted() != ED_OK)
         return 1;
-    if (state.quiet)
-        return 0;
-    double now = tool_seconds();
-    if (state.start == 0 || done < state.before)
-        state.start = state.last = now;
-    state.before = done;
-    double seconds = now - state.start, rate = seconds > 0 ? (double)done / seconds : 0;
-    if (done == total) {
-        progress_clear();
-    } else if (now - state.last >= (state.terminal ? redraw : line_every)) {
-        state.last = now;
-        if (state.terminal)
-            draw(what, done, total, rate);
-        else
-            tool_note("%lld of %lld %s, %.0f/s", (long long)done, (long long)total, what, rate);
-    }
+    progress_tell(what, done, total, NULL);
     return 0;
 }

@@ -13,6 +13,7 @@
 #include "ed/graph.h"
 #include "ed/onnx.h"
 #include "ed/plan.h"
+#include "ed/qat.h"
 #include "ed/tensor.h"
 
 #endif

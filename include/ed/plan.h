@@ -87,6 +87,9 @@ typedef struct ed_plan_options {
     size_t disable_count;
     const ed_user_pattern *user_patterns; /**< outlive the call, and the plan */
     size_t user_pattern_count;
+    unsigned weight_bits, activation_bits; /**< 8 (0), or 4: int4, which needs opset 21, to which
+                                                the model is raised */
+    bool int8_storage; /**< weights of 4 bits in int8 tensors, for runtimes without int4 */
 } ed_plan_options;
 
 /* ---- in one shot ---- */
@@ -191,6 +194,7 @@ typedef struct ed_qdq_point {
     int axis;
     double fixed_scale; /**< > 0: the scale is given (Softmax), nothing is calibrated */
     size_t scale_of; /**< index of the point whose range this one shares (Concat); itself if none */
+    unsigned bits;   /**< of its integers: 8 or 4 */
 } ed_qdq_point;
 /** Points of a QUANTIZE plan that will be applied. */
 ED_API size_t ed_plan_point_count(const ed_plan *plan);

@@ -39,7 +39,11 @@ typedef struct ed_qat_report {
 /** Called after every step and epoch. @return 0 to go on; else training stops after a checkpoint */
 typedef int (*ed_qat_report_fn)(void *ctx, const ed_qat_report *report);
 
-/** Options; zeroed or NULL means the default that ed_qat_defaults() states. */
+/** For a number whose zero means its default: none of it. */
+#define ED_QAT_NONE (-1.0)
+
+/** Options; zeroed or NULL means the default that ed_qat_defaults() states. momentum, weight_decay,
+ * alpha and freeze_observers may be ED_QAT_NONE. */
 typedef struct ed_qat_options {
     int64_t epochs;
     int64_t batch, accumulate; /**< samples a step; steps whose gradients are one update */
@@ -81,8 +85,8 @@ typedef struct ed_qat_result {
  * @param val      NULL: none
  * @return ED_OK (also when interrupted), ED_EINVAL (an option, by name), ED_EUNSUPPORTED (an
  *         operator without gradient, by node), ED_ENONFINITE (the loss is NaN: step, group,
- * advice), ED_EMISMATCH (a checkpoint of another model or other options), ED_EIO, ED_EFORMAT,
- * ED_ENOMEM
+ * advice), ED_EMISMATCH (a checkpoint of another model or other options), ED_ENOTFOUND (a pattern
+ * of `freeze` that fits nothing, no labels), ED_EIO, ED_EFORMAT, ED_ENOMEM
  */
 ED_API int ed_qat_train(ed_qat_result *result, ed_graph *graph, const ed_graph *teacher,
                         ed_dataset *train, ed_dataset *val, const ed_qat_options *opts);

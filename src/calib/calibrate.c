@@ -158,12 +158,23 @@ static int search_all(pass *p)
     return ED_OK;
 }
 
-/* Targets take activations as signed 8 bits. */
-static int check_bits(const ed_method_params *params, int code)
+/* Bits of the activations that the plan quantizes. */
+static unsigned planned_bits(const ed_plan *plan)
 {
-    ED_FAIL_IF((params->bits && params->bits != 8) || params->is_unsigned, code,
-               "ranges for %s %u bits; a model is quantized to signed 8 bits: calibrate for those",
-               params->is_unsigned ? "unsigned" : "signed", params->bits ? params->bits : 8);
+    for (size_t i = 0; i < ed_plan_point_count(plan); i++)
+        if (!ed_plan_point(plan, i)->weight)
+            return ed_plan_point(plan, i)->bits;
+    return 8;
+}
+
+/* Targets take activations as signed integers, of as many bits as the plan says. */
+static int check_bits(const ed_method_params *params, const ed_plan *plan, int code)
+{
+    unsigned bits = params->bits ? params->bits : 8, planned = planned_bits(plan);
+    ED_FAIL_IF(bits != planned || params->is_unsigned, code,
+               "ranges for %s %u bits; the model is quantized to signed %u bits: calibrate for "
+               "those",
+               params->is_unsigned ? "unsigned" : "signed", bits, planned);
     return ED_OK;
 }
 
@@ -243,13 +254,16 @@ static int read_options(pass *p)
                name);
     ED_FAIL_IF(!(params->percentile >= 0.0 && params->percentile <= 100.0), ED_EINVAL,
                "the percentile is %g; it must be above 0 and at most 100", params->percentile);
-    return check_bits(params, ED_EINVAL);
+    return check_bits(params, p->plan, ED_EINVAL);
 }
 
 int ed_calibrate(ed_ranges **out, const ed_graph *graph, const ed_plan *plan, ed_dataset *data,
                  const ed_calib_options *opts)
 {
-    pass p = { .plan = plan, .opts = opts ? opts : &defaults };
+    ed_calib_options own = opts ? *opts : defaults;
+    pass p = { .plan = plan, .opts = &own };
+    if (!own.params.bits)
+        own.params.bits = planned_bits(plan);
     ed_ranges *ranges = NULL;
     *out = NULL;
     ED_TRY(read_options(&p));
@@ -289,7 +303,7 @@ static int apply_weight(ed_plan *plan, size_t i, const ed_graph *graph, const ch
     float *scales = ed_malloc(n * sizeof *scales);
     if (!scales)
         return ED_ENOMEM;
-    int rc = ed_weight_scales(scales, w, point->axis, method, 8);
+    int rc = ed_weight_scales(scales, w, point->axis, method, point->bits);
     if (rc != ED_OK)
         ed_error_context(rc, "weight '%s'", point->value);
     else
@@ -322,7 +336,7 @@ int ed_calibrate_apply(ed_plan *plan, const ed_graph *graph, const ed_ranges *ra
     ED_FAIL_IF(strcmp(ranges->target, ed_plan_target(plan)) != 0, ED_EMISMATCH,
                "the ranges were made for target %s, not %s; calibrate again", ranges->target,
                ed_plan_target(plan));
-    ED_TRY(check_bits(&ranges->params, ED_EMISMATCH));
+    ED_TRY(check_bits(&ranges->params, plan, ED_EMISMATCH));
     for (size_t i = 0; i < ed_plan_point_count(plan); i++)
         ED_TRY(ed_plan_point(plan, i)->weight ? apply_weight(plan, i, graph, weight_method)
                                               : apply_activation(plan, i, ranges));

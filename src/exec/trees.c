@@ -30,8 +30,8 @@ static bool is_program(const ed_exec *x, const tree *t)
         nodes[k] = &x->graph->nodes[t->nodes[k]];
         params[k] = x->params[t->nodes[k]];
     }
-    return !ed_chain_build(&unused,
-                           &(ed_chain_nodes){ x->types, x->constants, nodes, params, t->count });
+    return ed_chain_build(&unused,
+                          &(ed_chain_nodes){ x->types, x->constants, nodes, params, t->count });
 }
 
 static bool is_free(const ed_exec *x, const ed_links *links, ed_id id)

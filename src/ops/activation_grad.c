@@ -87,9 +87,9 @@ ED_BODY float hard_swish_slope(float v)
         (dx, dy, v, n, p))
 #define RELU(dy, v)         ((v) > 0.0f ? (dy) : 0.0f)
 #define LEAKY_RELU(dy, v)   ((dy) * ((v) > 0.0f ? 1.0f : alpha))
-#define CLIP(dy, v)         (((v) < lo) | ((v) > hi) ? 0.0f : (dy)) /* as y, NaN limits nothing */
+#define CLIP(dy, v)         ((((v) < lo) | ((v) > hi)) ? 0.0f : (dy)) /* as y, NaN limits nothing */
 #define SIGMOID(dy, v)      ((dy) * ((v) * (1.0f - (v))))
-#define HARD_SIGMOID(dy, v) ((dy) * (((v) > 0.0f) & ((v) < 1.0f) ? alpha : 0.0f))
+#define HARD_SIGMOID(dy, v) ((dy) * ((((v) > 0.0f) & ((v) < 1.0f)) ? alpha : 0.0f))
 #define HARD_SWISH(dy, v)   ((dy)*hard_swish_slope(v))
 #define TANH(dy, v)         ((dy) * (1.0f - (v) * (v)))
 #define MISH(dy, v)         ((dy)*mish_slope(v))

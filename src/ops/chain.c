@@ -153,89 +153,78 @@ static bool broadcasts(const ed_shape *y, const ed_shape *x)
     return true;
 }
 
-static const char *add_number(uint8_t *ref, builder *b, const ed_tensor *t)
+static bool add_number(uint8_t *ref, builder *b, const ed_tensor *t)
 {
     ed_chain_program *program = &b->out->program;
-    float number = (float)ed_tensor_get_f64(t, 0);
-    int i = 0;
-    while (i < program->numbers && memcmp(&program->number[i], &number, sizeof number) != 0)
-        i++;
-    if (i == ED_CHAIN_MAX_NUMBERS)
-        return "too many constants";
-    program->number[i] = number;
-    program->numbers += i == program->numbers;
-    *ref = (uint8_t)(ED_CHAIN_NUMBER + i);
-    return NULL;
+    if (program->numbers == ED_CHAIN_MAX_NUMBERS)
+        return false;
+    *ref = (uint8_t)(ED_CHAIN_NUMBER + program->numbers);
+    program->number[program->numbers++] = (float)ed_tensor_get_f64(t, 0);
+    return true;
 }
 
-static const char *add_input(uint8_t *ref, builder *b, ed_id value)
+static bool add_input(uint8_t *ref, builder *b, ed_id value)
 {
     ed_chain_program *program = &b->out->program;
     const ed_type *type = &b->of->types[value];
     int i = 0;
-    if (type->dtype != ED_F32)
-        return "not float32";
-    if (!broadcasts(&root_type(b->of)->shape, &type->shape))
-        return "broadcast";
+    if (type->dtype != ED_F32 || !broadcasts(&root_type(b->of)->shape, &type->shape))
+        return false;
     while (i < program->inputs && b->out->input[i] != value)
         i++;
     if (i == ED_CHAIN_MAX_INPUTS)
-        return "too many inputs";
+        return false;
     b->out->input[i] = value;
     program->inputs += i == program->inputs;
     *ref = (uint8_t)(ED_CHAIN_INPUT + i);
-    return NULL;
+    return true;
 }
 
-static const char *operand(uint8_t *ref, builder *b, uint32_t node, ed_id value)
+static bool operand(uint8_t *ref, builder *b, uint32_t node, ed_id value)
 {
     if (value == ED_NONE)
-        return "an omitted input";
+        return false;
     for (uint32_t k = 0; k < node; k++)
         if (b->of->nodes[k]->out[0] == value) {
             *ref = b->result[k];
-            return NULL;
+            return true;
         }
     const ed_tensor *t = b->of->constants[value];
     return t && t->numel == 1 ? add_number(ref, b, t) : add_input(ref, b, value);
 }
 
-static const char *add_step(builder *b, uint32_t node, const ed_chain_step *step)
+static bool add_step(builder *b, uint32_t node, const ed_chain_step *step)
 {
     ed_chain_program *program = &b->out->program;
     if (program->steps == ED_CHAIN_MAX_STEPS)
-        return "too many steps";
+        return false;
     b->result[node] = (uint8_t)(RESULT + program->steps);
     program->step[program->steps++] = *step;
-    return NULL;
+    return true;
 }
 
-static const char *add_node(builder *b, uint32_t k)
+static bool add_node(builder *b, uint32_t k)
 {
     const ed_node *node = b->of->nodes[k];
     const chain_op *op = find_operator(node);
     if (!op || node->n_out != 1 || node->n_in < (op->operands ? op->operands : 2))
-        return "not an elementwise operator of chains";
+        return false;
     const ed_type *type = &b->of->types[node->out[0]];
     if (type->dtype != ED_F32 || !ed_shape_equal(&type->shape, &root_type(b->of)->shape))
-        return "not float32, or of another shape";
+        return false;
     ed_chain_step step = { .code = (uint8_t)op->code };
     uint32_t first = op->operands ? op->operands : 2;
-    for (uint32_t i = 0; i < first; i++) {
-        const char *refused = operand(&step.from[i], b, k, node->in[i]);
-        if (refused)
-            return refused;
-    }
-    if (op->read && !op->read(&step, b->of, k))
-        return "a parameter is not constant, or of a rare kind";
-    const char *refused = add_step(b, k, &step);
-    for (uint32_t i = first; !op->operands && i < node->n_in && !refused; i++) {
+    for (uint32_t i = 0; i < first; i++)
+        if (!operand(&step.from[i], b, k, node->in[i]))
+            return false;
+    if ((op->read && !op->read(&step, b->of, k)) || !add_step(b, k, &step))
+        return false;
+    for (uint32_t i = first; !op->operands && i < node->n_in; i++) {
         step.from[0] = b->result[k];
-        refused = operand(&step.from[1], b, k, node->in[i]);
-        if (!refused)
-            refused = add_step(b, k, &step);
+        if (!operand(&step.from[1], b, k, node->in[i]) || !add_step(b, k, &step))
+            return false;
     }
-    return refused;
+    return true;
 }
 
 /* The last step that reads the result of step s, s itself when none does; *far: one that does not
@@ -260,7 +249,7 @@ static void replace(ed_chain_step *step, int from, int to)
 
 /* Results that are wanted by the next step alone stay where they are; others get a slot until their
  * last reader, which may put its own result there. */
-static const char *assign_slots(ed_chain_program *program)
+static bool assign_slots(ed_chain_program *program)
 {
     int busy_until[ED_CHAIN_MAX_SLOTS] = { 0 };
     for (int s = 0; s < program->steps; s++) {
@@ -273,47 +262,39 @@ static const char *assign_slots(ed_chain_program *program)
         while (slot < ED_CHAIN_MAX_SLOTS && busy_until[slot] > s)
             slot++;
         if (slot == ED_CHAIN_MAX_SLOTS)
-            return "too many values at a time";
+            return false;
         busy_until[slot] = last;
         program->slots = slot >= program->slots ? slot + 1 : program->slots;
         program->step[s].keep = (uint8_t)(ED_CHAIN_SLOT + slot);
         for (int r = s + 2; r <= last; r++)
             replace(&program->step[r], RESULT + s, ED_CHAIN_SLOT + slot);
     }
-    return NULL;
+    return true;
 }
 
-const char *ed_chain_build(ed_chain_bound *out, const ed_chain_nodes *of)
+bool ed_chain_build(ed_chain_bound *out, const ed_chain_nodes *of)
 {
     builder b = { .of = of, .out = out };
     int64_t numel = 0;
     memset(out, 0, sizeof *out);
-    if (of->count > ED_CHAIN_MAX_NODES)
-        return "too many nodes";
-    if (ed_shape_numel(&numel, &root_type(of)->shape) != ED_OK || numel == 0)
-        return "empty";
-    for (uint32_t k = 0; k < of->count; k++) {
-        const char *refused = add_node(&b, k);
-        if (refused)
-            return refused;
-    }
+    if (of->count > ED_CHAIN_MAX_NODES || ed_shape_numel(&numel, &root_type(of)->shape) != ED_OK ||
+        numel == 0)
+        return false;
+    for (uint32_t k = 0; k < of->count; k++)
+        if (!add_node(&b, k))
+            return false;
     return assign_slots(&out->program);
 }
 
 /* ---- for plan() ---- */
-uint32_t ed_chain_take(ed_chain_bound *out, ed_kernel_plan *p)
+uint32_t ed_chain_take(ed_chain_bound *out, const ed_kernel_plan *p)
 {
     ed_chain_nodes of = { p->types, p->constants, p->nodes, p->params, p->n_nodes };
     if (of.count > ED_CHAIN_MAX_NODES)
         of.count = ED_CHAIN_MAX_NODES;
-    for (; of.count > 1; of.count--) {
-        if (!ed_plan_closed(p, of.count))
-            continue;
-        const char *refused = ed_chain_build(out, &of);
-        if (!refused)
+    for (; of.count > 1; of.count--)
+        if (ed_plan_closed(p, of.count) && ed_chain_build(out, &of))
             return of.count;
-        p->reason = p->reason ? p->reason : refused;
-    }
     return 0;
 }
 

@@ -26,17 +26,16 @@ typedef struct ed_chain_bound {
     ed_id input[ED_CHAIN_MAX_INPUTS]; /* values; each broadcasts to the root's output */
 } ed_chain_bound;
 
-/* The nodes as one program; returns NULL, or why there is none (static text). That only the root's
- * output is read elsewhere is for the caller to know. */
-const char *ed_chain_build(ed_chain_bound *out, const ed_chain_nodes *of);
+/* The nodes as one program; false when they are none. That only the root's output is read elsewhere
+ * is for the caller to know. */
+bool ed_chain_build(ed_chain_bound *out, const ed_chain_nodes *of);
 /* For plan(): the longest part from nodes[0] on that becomes a program and may disappear in one
- * step. Returns its nodes; 0 when there are not two of them, with the reason in p->reason. */
-ED_PLUGIN uint32_t ed_chain_take(ed_chain_bound *out, ed_kernel_plan *p);
+ * step. Returns its nodes; 0 when there are not two of them. */
+ED_PLUGIN uint32_t ed_chain_take(ed_chain_bound *out, const ed_kernel_plan *p);
 /* For plan(): input k is as large as the output and comes from another kernel. */
-ED_PLUGIN bool ed_chain_is_main(const ed_chain_bound *chain, const ed_kernel_plan *p,
-                                uint32_t taken, int k);
+bool ed_chain_is_main(const ed_chain_bound *chain, const ed_kernel_plan *p, uint32_t taken, int k);
 /* For plan(), after the inputs are listed: the output lies where the first main input dies. */
-ED_PLUGIN void ed_chain_overwrite(const ed_chain_bound *chain, ed_kernel_plan *p);
+ED_PLUGIN ED_PLUGIN void ed_chain_overwrite(const ed_chain_bound *chain, ed_kernel_plan *p);
 
 /* y = step of n elements. y may be one of the operands; those that it has not may be NULL. */
 typedef void (*ed_chain_fn)(float *y, const float *a, const float *b, const float *c,

@@ -7,21 +7,15 @@
  *
  * A plain loop over the labels; a label twice in one input is its diagonal. Summed in float32.
  */
-#include "ops/op.h"
+#include "ops/einsum.h"
+#include "ops/gradient.h"
 
 #include "base/parallel.h"
 
 #include <ctype.h>
 #include <string.h>
 
-enum { MAX_INPUTS = 8, MAX_LABELS = 4 * ED_MAX_RANK, ELLIPSIS = 128 };
-
-/* The labels of one term: letters, and ELLIPSIS + k for the k-th dimension of an ellipsis, counted
- * from its last one. */
-typedef struct term {
-    int n;
-    unsigned char label[2 * ED_MAX_RANK];
-} term;
+enum { MAX_INPUTS = ED_EINSUM_MAX_INPUTS, MAX_LABELS = 4 * ED_MAX_RANK };
 
 typedef struct einsum {
     int n_labels, n_out; /* the output's labels come first */
@@ -42,7 +36,7 @@ static int fail(const ed_graph *g, const ed_node *node, const char *what)
 
 /* Reads up to a comma, "->" or the end. An ellipsis has `dims` dimensions; -1: what is left of
  * `rank`. False: malformed. */
-static bool read_term(term *t, const char **at, int rank, int dims)
+static bool read_term(ed_einsum_term *t, const char **at, int rank, int dims)
 {
     int ellipsis_at = -1;
 
@@ -66,12 +60,12 @@ static bool read_term(term *t, const char **at, int rank, int dims)
         return false;
     memmove(t->label + ellipsis_at + dims, t->label + ellipsis_at, (size_t)(t->n - ellipsis_at));
     for (int i = 0; i < dims; i++)
-        t->label[ellipsis_at + i] = (unsigned char)(ELLIPSIS + dims - 1 - i);
+        t->label[ellipsis_at + i] = (unsigned char)(ED_EINSUM_ELLIPSIS + dims - 1 - i);
     t->n += dims;
     return true;
 }
 
-static int count_label(const term *terms, uint32_t n, unsigned char label)
+static int count_label(const ed_einsum_term *terms, uint32_t n, unsigned char label)
 {
     int count = 0;
 
@@ -82,30 +76,30 @@ static int count_label(const term *terms, uint32_t n, unsigned char label)
 }
 
 /* The output without "->": the ellipsis, then labels that occur once. */
-static void implicit_output(term *out, const term *terms, uint32_t n, int dims)
+static void implicit_output(ed_einsum_term *out, const ed_einsum_term *terms, uint32_t n, int dims)
 {
     out->n = 0;
     for (int i = dims - 1; i >= 0; i--)
-        out->label[out->n++] = (unsigned char)(ELLIPSIS + i);
-    for (int label = 0; label < ELLIPSIS && out->n < 2 * ED_MAX_RANK; label++)
+        out->label[out->n++] = (unsigned char)(ED_EINSUM_ELLIPSIS + i);
+    for (int label = 0; label < ED_EINSUM_ELLIPSIS && out->n < 2 * ED_MAX_RANK; label++)
         if (count_label(terms, n, (unsigned char)label) == 1)
             out->label[out->n++] = (unsigned char)label;
 }
 
 /* Most dimensions that an input's ellipsis stands for. */
-static int ellipsis_dims(const term *terms, uint32_t n)
+static int ellipsis_dims(const ed_einsum_term *terms, uint32_t n)
 {
     int dims = 0;
 
     for (uint32_t i = 0; i < n; i++)
         for (int k = 0; k < terms[i].n; k++)
-            if (terms[i].label[k] - ELLIPSIS >= dims)
-                dims = terms[i].label[k] - ELLIPSIS + 1;
+            if (terms[i].label[k] - ED_EINSUM_ELLIPSIS >= dims)
+                dims = terms[i].label[k] - ED_EINSUM_ELLIPSIS + 1;
     return dims;
 }
 
-static int read_equation(term *terms, term *out, const ed_graph *g, const ed_node *node,
-                         const int *ranks)
+int ed_einsum_terms(ed_einsum_term *terms, ed_einsum_term *out, const ed_graph *g,
+                    const ed_node *node, const int *ranks)
 {
     const ed_attr *attr = ed_node_attr(node, "equation");
 
@@ -161,13 +155,13 @@ static bool merge_size(int64_t *size, int64_t dim)
 
 static int resolve(einsum *e, const ed_graph *g, const ed_node *node, const ed_shape *const *shapes)
 {
-    term terms[MAX_INPUTS], out;
+    ed_einsum_term terms[MAX_INPUTS], out;
     int ranks[MAX_INPUTS];
 
     memset(e, 0, sizeof *e);
     for (uint32_t i = 0; i < node->n_in; i++)
         ranks[i] = shapes[i]->rank;
-    ED_TRY(read_equation(terms, &out, g, node, ranks));
+    ED_TRY(ed_einsum_terms(terms, &out, g, node, ranks));
     for (int k = 0; k < out.n; k++)
         find_label(e, out.label[k]);
     e->n_out = e->n_labels;
@@ -283,6 +277,7 @@ const ed_op ed_ops_einsum[] = {
       .opset = { 12, 0 },
       .arity = { 1, MAX_INPUTS, 1 },
       .infer = einsum_infer,
-      .forward = { ED_REFERENCE(einsum_forward) } },
+      .forward = { ED_REFERENCE(einsum_forward) },
+      .gradient = ed_gradient_einsum },
     { 0 },
 };

@@ -124,19 +124,25 @@ const ed_op ed_ops_gather_grad[] = {
 
 /* ---- gradients ---- */
 
+int ed_grad_ungather(ed_grad *g, ed_id *out, ed_id dy, ed_id indices, int64_t axis,
+                     const ed_shape *shape)
+{
+    const ed_attr attrs[] = { { .name = "axis", .type = ED_ATTR_INT, .i = axis },
+                              { .name = "input_shape",
+                                .type = ED_ATTR_INTS,
+                                .ints = shape->dim,
+                                .count = (size_t)shape->rank },
+                              { 0 } };
+    return ed_grad_emit_node(g, out, 1, "ed::GatherGrad", (ed_id[]){ dy, indices }, 2, attrs);
+}
+
 int ed_gradient_gather(ed_grad *g)
 {
     const ed_shape x = *ed_grad_shape(g, g->in[0]);
     const ed_attr *axis = ed_node_attr(&g->graph->nodes[g->node], "axis");
-    const ed_attr attrs[] = {
-        { .name = "axis", .type = ED_ATTR_INT, .i = axis ? axis->i : 0 },
-        { .name = "input_shape", .type = ED_ATTR_INTS, .ints = x.dim, .count = (size_t)x.rank },
-        { 0 },
-    };
     ed_id dx;
 
-    ED_TRY(ed_grad_emit_node(g, &dx, 1, "ed::GatherGrad", (ed_id[]){ ed_grad_dy(g), g->in[1] }, 2,
-                             attrs));
+    ED_TRY(ed_grad_ungather(g, &dx, ed_grad_dy(g), g->in[1], axis ? axis->i : 0, &x));
     return ed_grad_give(g, 0, dx);
 }
 

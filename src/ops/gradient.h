@@ -83,6 +83,9 @@ int ed_grad_empty(ed_grad *g, uint32_t i, bool *empty);
 int ed_grad_product(ed_grad *g, ed_id *out, ed_id a, bool trans_a, ed_id b, bool trans_b);
 /* Elements [begin, end) along one axis. */
 int ed_grad_slice(ed_grad *g, ed_id *out, ed_id x, int axis, int64_t begin, int64_t end);
+/* ed::GatherGrad: dy, read from data of `shape` at the indices along the axis, added there. */
+int ed_grad_ungather(ed_grad *g, ed_id *out, ed_id dy, ed_id indices, int64_t axis,
+                     const ed_shape *shape);
 /* Zeros around x, one number an axis; negative ones crop. x itself where all are 0. */
 int ed_grad_pad(ed_grad *g, ed_id *out, ed_id x, const int64_t *begin, const int64_t *end);
 
@@ -95,12 +98,15 @@ int ed_gradient_of_output(ed_grad *g);
 int ed_gradient_of_inputs(ed_grad *g);
 /* Input 0 keeps its elements where they are: dy in its shape. */
 int ed_gradient_reshape(ed_grad *g);
+int ed_gradient_einsum(ed_grad *g);
 int ed_gradient_gather(ed_grad *g);
 int ed_gradient_gather_elements(ed_grad *g);
 int ed_gradient_gather_nd(ed_grad *g);
 int ed_gradient_gemm(ed_grad *g);
 int ed_gradient_matmul(ed_grad *g);
+int ed_gradient_batch_norm(ed_grad *g);
 int ed_gradient_layer_norm(ed_grad *g);
+int ed_gradient_resize(ed_grad *g);
 int ed_gradient_group_norm(ed_grad *g, int64_t groups, float epsilon);
 int ed_gradient_max_pool(ed_grad *g);
 int ed_gradient_average_pool(ed_grad *g);

@@ -1,6 +1,6 @@
 /*
- * The mean over all spatial positions, read in any layout: GlobalAveragePool, and ReduceMean over
- * the axes 2, 3, ... The result has one number per channel and is written plain.
+ * The mean or sum over all spatial positions, read in any layout: GlobalAveragePool, ReduceMean and
+ * ReduceSum over the axes 2, 3, ... The result has one number per channel and is written plain.
  */
 #include "base/clones.h"
 #include "base/parallel.h"
@@ -12,6 +12,7 @@ typedef struct mean_job {
     ed_grid grid;
     const float *x;
     float *y;
+    double divisor;
 } mean_job;
 
 /* sum[i] += the sum over s of x[s][i]; eight rows of the picture at most go into a float before the
@@ -60,7 +61,7 @@ static void mean_block(const mean_job *job, int64_t n, int64_t g, int64_t begin)
     int64_t width = grid->b - begin < CHUNK ? grid->b - begin : CHUNK;
     int64_t used = left < width ? left : width;
     if (grid->b == 1) {
-        y[0] = (float)(sum_plane(x, grid->s) / (double)grid->s);
+        y[0] = (float)(sum_plane(x, grid->s) / job->divisor);
         return;
     }
     if (width == grid->b) {
@@ -71,7 +72,7 @@ static void mean_block(const mean_job *job, int64_t n, int64_t g, int64_t begin)
                 sum[i] += x[s * grid->b + begin + i];
     }
     for (int64_t i = 0; i < used; i++)
-        y[i] = (float)(sum[i] / (double)grid->s);
+        y[i] = (float)(sum[i] / job->divisor);
 }
 
 static void mean_range(void *ctx, int64_t begin, int64_t end, int thread)
@@ -85,7 +86,7 @@ static void mean_range(void *ctx, int64_t begin, int64_t end, int thread)
     }
 }
 
-/* ReduceMean's axes are exactly 2, 3, ... */
+/* The axes are exactly 2, 3, ... */
 static bool reduces_space(const ed_kernel_plan *p, int rank)
 {
     const ed_reduce_params *params = p->params[0];
@@ -112,7 +113,7 @@ int ed_layout_mean_plan(ed_kernel_plan *p)
     if (!ed_plan_is_f32(p, node->in[0]))
         return ed_plan_refuse(p, "empty or not float32");
     if (shape->rank < 3 ||
-        (strcmp(node->op_type, "ReduceMean") == 0 && !reduces_space(p, shape->rank)))
+        (strcmp(node->op_type, "GlobalAveragePool") != 0 && !reduces_space(p, shape->rank)))
         return ed_plan_refuse(p, "other axes than the spatial ones");
     mean_job *job = ed_calloc(1, sizeof *job);
     if (!job)
@@ -123,6 +124,7 @@ int ed_layout_mean_plan(ed_kernel_plan *p)
     p->in_layout[0] = p->layouts[node->in[0]];
     p->out_layout = ED_LAYOUT_PLAIN;
     job->grid = ed_grid_of(p->in_layout[0], shape);
+    job->divisor = strcmp(node->op_type, "ReduceSum") == 0 ? 1 : (double)job->grid.s;
     p->state = job;
     return ED_OK;
 }

@@ -10,6 +10,7 @@
  */
 #include "base/parallel.h"
 #include "ops/fast.h"
+#include "ops/gradient.h"
 #include "ops/op.h"
 
 #include <math.h>
@@ -189,13 +190,15 @@ const ed_op ed_ops_norm[] = {
       .attrs = batch_norm_attrs,
       .params_size = sizeof(ed_batch_norm_params),
       .infer = infer_batch_norm,
-      .forward = { ED_FAST_ROW(ed_layout_norm), ED_REFERENCE(batch_norm_forward) } },
+      .forward = { ED_FAST_ROW(ed_layout_norm), ED_REFERENCE(batch_norm_forward) },
+      .gradient = ed_gradient_batch_norm },
     { .type = "BatchNormalization",
       .opset = { 14, 0 },
       .arity = { 5, 5, 3 },
       .attrs = batch_norm_attrs_14,
       .params_size = sizeof(ed_batch_norm_params),
       .infer = infer_batch_norm_14,
-      .forward = { ED_FAST_ROW(ed_layout_norm), ED_REFERENCE(batch_norm_forward_14) } },
+      .forward = { ED_FAST_ROW(ed_layout_norm), ED_REFERENCE(batch_norm_forward_14) },
+      .gradient = ed_gradient_batch_norm },
     { 0 },
 };

@@ -8,7 +8,7 @@
  *   edge       the nearest element
  *   wrap       x repeated
  */
-#include "ops/op.h"
+#include "ops/gradient.h"
 
 #include "base/parallel.h"
 
@@ -260,6 +260,76 @@ static int pad_forward(const ed_call *c)
     return ED_OK;
 }
 
+/* ---- gradient ---- */
+
+static int read_pads(ed_grad *g, pads *by)
+{
+    const ed_tensor *in[4] = { NULL };
+
+    for (uint32_t i = 1; i < g->n_in && i < 4; i += 2) {
+        in[i] = ed_grad_constant(g, g->in[i]);
+        if (g->in[i] != ED_NONE && !in[i])
+            return ed_grad_fail(g, ED_EUNSUPPORTED,
+                                "input %u is computed; its gradient needs constant pads", i);
+    }
+    const char *problem =
+        resolve_pads(by, g->params, ed_grad_shape(g, g->in[0])->rank, g->n_in, in);
+    return problem ? ed_grad_fail(g, ED_ESHAPE, "%s", problem) : ED_OK;
+}
+
+/* The modes that repeat elements read each axis at indices. */
+static int read_back(ed_grad *g, ed_id *dx, const pads *by, int axis)
+{
+    const int mode = ((const pad_params *)g->params)->mode;
+    const int64_t n = ed_grad_shape(g, g->in[0])->dim[axis];
+    ed_shape shape = *ed_grad_shape(g, *dx);
+    ed_tensor *t;
+    ed_id indices;
+
+    ED_TRY(ed_tensor_new(&t, ED_I64, &ED_SHAPE(shape.dim[axis])));
+    for (int64_t i = 0; i < t->numel; i++)
+        ((int64_t *)t->data)[i] = source_of(mode, i - by->begin[axis], n);
+    ED_TRY(ed_graph_add_constant_take(g->graph, &indices, "sources", t));
+    shape.dim[axis] = n;
+    return ed_grad_ungather(g, dx, *dx, indices, axis, &shape);
+}
+
+/* The sum of dy where the value stands: 1 there is what Pad makes of zeros. */
+static int give_value(ed_grad *g)
+{
+    const ed_shape x = *ed_grad_shape(g, g->in[0]);
+    ed_id in[4] = { ED_NONE, g->in[1], ED_NONE, g->n_in > 3 ? g->in[3] : ED_NONE }, d;
+
+    ED_TRY(ed_grad_zeros(g, &in[0], &x));
+    ED_TRY(ed_grad_f32(g, &in[2], 1.0f));
+    ED_TRY(ed_grad_emit_like(g, &d, "Pad", in, g->n_in));
+    ED_TRY(ed_grad_binary(g, &d, "Mul", d, ed_grad_dy(g)));
+    const ed_shape value = *ed_grad_shape(g, g->in[2]);
+    ED_TRY(ed_grad_sum_to(g, &d, d, &value));
+    return ed_grad_give(g, 2, d);
+}
+
+static int pad_gradient(ed_grad *g)
+{
+    const pad_params *p = g->params;
+    const ed_shape x = *ed_grad_shape(g, g->in[0]);
+    int64_t begin[ED_MAX_RANK], end[ED_MAX_RANK];
+    ed_id dx = ed_grad_dy(g);
+    pads by;
+
+    ED_TRY(read_pads(g, &by));
+    for (int i = 0; i < x.rank; i++) {
+        begin[i] = -by.begin[i];
+        end[i] = -by.end[i];
+        if (p->mode != PAD_CONSTANT && (begin[i] || end[i]))
+            ED_TRY(read_back(g, &dx, &by, i));
+    }
+    if (p->mode == PAD_CONSTANT)
+        ED_TRY(ed_grad_pad(g, &dx, dx, begin, end));
+    ED_TRY(ed_grad_give(g, 0, dx));
+    return ed_grad_wants(g, 2) ? give_value(g) : ED_OK;
+}
+
 const ed_op ed_ops_pad[] = {
     { .type = "Pad",
       .opset = { 2, 10 },
@@ -267,13 +337,15 @@ const ed_op ed_ops_pad[] = {
       .attrs = pad_attrs_2,
       .params_size = sizeof(pad_params),
       .infer = pad_infer,
-      .forward = { ED_REFERENCE(pad_forward) } },
+      .forward = { ED_REFERENCE(pad_forward) },
+      .gradient = pad_gradient },
     { .type = "Pad",
       .opset = { 11, 0 },
       .arity = { 2, 4, 1 },
       .attrs = pad_attrs_11,
       .params_size = sizeof(pad_params),
       .infer = pad_infer,
-      .forward = { ED_REFERENCE(pad_forward) } },
+      .forward = { ED_REFERENCE(pad_forward) },
+      .gradient = pad_gradient },
     { 0 },
 };

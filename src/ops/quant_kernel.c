@@ -6,7 +6,7 @@
 #include "base/parallel.h"
 #include "ops/op.h"
 
-enum { GRAIN = 8192, PARTS = 256, CHANNELS = 16 };
+enum { GRAIN = 8192, PARTS = 256, CHANNELS = 64 };
 
 /* In exact integers saturate(r + z) - z = clamp(r, qmin - z, qmax - z) = clamp(rne(x / scale), lo,
  * hi), and as lo and hi are integers, clamping may come before rounding. Then |v| < 2^22, and
@@ -57,7 +57,7 @@ ED_BODY void grad_run_body(float *dx, const float *x, const float *dy, int64_t n
     ED_INDEPENDENT
     for (int64_t i = 0; i < n; i++) {
         float r = rounded(near_range(x[i], q.scale, q.lo, q.hi));
-        dx[i] = (r >= q.lo) & (r <= q.hi) ? dy[i] : 0.0f;
+        dx[i] = ((r >= q.lo) & (r <= q.hi)) ? dy[i] : 0.0f;
     }
 }
 ED_CLONES_VOID(grad_run, (float *dx, const float *x, const float *dy, int64_t n, levels q),
@@ -90,7 +90,7 @@ ED_BODY void grad_row_body(float *dx, const float *x, const float *dy, ed_fake_q
     for (int64_t i = 0; i < q.channels; i++) {
         levels l = levels_of(&q, i);
         float r = rounded(near_range(x[i], l.scale, l.lo, l.hi));
-        dx[i] = (r >= l.lo) & (r <= l.hi) ? dy[i] : 0.0f;
+        dx[i] = ((r >= l.lo) & (r <= l.hi)) ? dy[i] : 0.0f;
     }
 }
 ED_CLONES_VOID(grad_row, (float *dx, const float *x, const float *dy, ed_fake_quant q),
@@ -122,6 +122,19 @@ ED_BODY double scale_run_body(const float *dy, const float *x, int64_t n, levels
     return sum;
 }
 ED_CLONES(double, scale_run, (const float *dy, const float *x, int64_t n, levels q), (dy, x, n, q))
+
+/* sum[k] += the terms of channel first + k, of one element in each of the outer rows. */
+ED_BODY void scale_columns_body(double *sum, const float *dy, const float *x, ed_fake_quant q,
+                                int64_t first, int64_t n)
+{
+    for (int64_t at = first; at < q.outer * q.channels; at += q.channels)
+        for (int64_t k = 0; k < n; k++)
+            sum[k] += scale_term(dy[at + k], x[at + k], levels_of(&q, first + k));
+}
+ED_CLONES_VOID(scale_columns,
+               (double *sum, const float *dy, const float *x, ed_fake_quant q, int64_t first,
+                int64_t n),
+               (sum, dy, x, q, first, n))
 
 /* ---- tensors ---- */
 typedef struct quant_job {
@@ -196,23 +209,30 @@ static void scale_parts(void *ctx, int64_t begin, int64_t end, int thread)
     }
 }
 
+/* sum[k] += the terms of channel first + k, of `inner` elements in each of the outer lines. */
+static void add_lines(double *sum, const quant_job *job, int64_t first, int64_t n)
+{
+    const ed_fake_quant *q = job->q;
+    for (int64_t o = 0; o < q->outer; o++)
+        for (int64_t k = 0; k < n; k++) {
+            int64_t at = (o * q->channels + first + k) * q->inner;
+            sum[k] += scale_run(job->dy + at, job->x + at, q->inner, levels_of(q, first + k));
+        }
+}
+
 /* Units of `part` neighbouring channels, whose lines lie next to each other. */
 static void scale_channels(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const quant_job *job = ctx;
-    const ed_fake_quant *q = job->q;
     (void)thread;
     for (int64_t unit = begin; unit < end; unit++) {
         double sum[CHANNELS] = { 0 };
-        int64_t first = unit * job->part, left = q->channels - first;
+        int64_t first = unit * job->part, left = job->q->channels - first;
         int64_t n = left < job->part ? left : job->part;
-        for (int64_t o = 0; o < q->outer; o++)
-            for (int64_t k = 0; k < n; k++) {
-                int64_t at = (o * q->channels + first + k) * q->inner;
-                levels l = levels_of(q, first + k);
-                sum[k] += q->inner == 1 ? scale_term(job->dy[at], job->x[at], l)
-                                        : scale_run(job->dy + at, job->x + at, q->inner, l);
-            }
+        if (job->q->inner == 1)
+            scale_columns(sum, job->dy, job->x, *job->q, first, n);
+        else
+            add_lines(sum, job, first, n);
         for (int64_t k = 0; k < n; k++)
             job->y[first + k] = (float)sum[k];
     }
@@ -224,7 +244,7 @@ void ed_fake_quantize_scale_grad(float *dscale, const float *dy, const float *x,
     double sums[PARTS], sum = 0;
     quant_job job = { .q = q, .y = dscale, .x = x, .dy = dy, .sums = sums };
     if (q->channels != 1) {
-        job.part = q->inner < CHANNELS ? CHANNELS : 1;
+        job.part = q->inner < 16 ? CHANNELS : 1;
         ed_parallel_for((q->channels + job.part - 1) / job.part, 1, scale_channels, &job);
         return;
     }

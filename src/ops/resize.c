@@ -6,21 +6,22 @@
  *     the scale is then out / in. not_larger, not_smaller: one scale for all axes, the least or the
  *     largest, and out = round(in * scale)
  */
+#include "ops/gradient.h"
 #include "ops/resize.h"
 #include "ops/strided.h"
 
 #include <math.h>
 
-static const char *const modes[] = { "nearest", "linear", "cubic", NULL };
-static const char *const coordinates[] = { "half_pixel",           "align_corners",
-                                           "asymmetric",           "pytorch_half_pixel",
-                                           "half_pixel_symmetric", "tf_crop_and_resize",
-                                           "tf_half_pixel_for_nn", NULL };
+const char *const ed_resize_modes[] = { "nearest", "linear", "cubic", NULL };
+const char *const ed_resize_coordinates[] = { "half_pixel",           "align_corners",
+                                              "asymmetric",           "pytorch_half_pixel",
+                                              "half_pixel_symmetric", "tf_crop_and_resize",
+                                              "tf_half_pixel_for_nn", NULL };
 static const char *const nearests[] = { "round_prefer_floor", "round_prefer_ceil", "floor", "ceil",
                                         NULL };
 static const char *const policies[] = { "stretch", "not_larger", "not_smaller", NULL };
 
-enum { POLICY_STRETCH, POLICY_NOT_LARGER, POLICY_NOT_SMALLER, MAX_SIZE = 1 << 24 };
+enum { POLICY_STRETCH, POLICY_NOT_LARGER, POLICY_NOT_SMALLER, MAX_SIZE = ED_RESIZE_MAX_SIZE };
 
 #define ENUM_PRESET(name, field, preset, words)                                                    \
     {                                                                                              \
@@ -29,16 +30,18 @@ enum { POLICY_STRETCH, POLICY_NOT_LARGER, POLICY_NOT_SMALLER, MAX_SIZE = 1 << 24
 
 /* Before opset 11 there is one way to find coordinates. */
 static const ed_attr_spec early_attrs[] = {
-    ED_ATTR_ENUM_OF("mode", ed_resize_params, mode, modes),
-    ENUM_PRESET("coordinate_transformation_mode", coordinates, ED_COORD_ASYMMETRIC, coordinates),
+    ED_ATTR_ENUM_OF("mode", ed_resize_params, mode, ed_resize_modes),
+    ENUM_PRESET("coordinate_transformation_mode", coordinates, ED_COORD_ASYMMETRIC,
+                ed_resize_coordinates),
     ENUM_PRESET("nearest_mode", nearest, ED_NEAREST_SIMPLE, nearests),
     ED_ATTR_INTS_OF("axes", ed_resize_params, axes),
     { 0 },
 };
 
 static const ed_attr_spec attrs[] = {
-    ED_ATTR_ENUM_OF("mode", ed_resize_params, mode, modes),
-    ED_ATTR_ENUM_OF("coordinate_transformation_mode", ed_resize_params, coordinates, coordinates),
+    ED_ATTR_ENUM_OF("mode", ed_resize_params, mode, ed_resize_modes),
+    ED_ATTR_ENUM_OF("coordinate_transformation_mode", ed_resize_params, coordinates,
+                    ed_resize_coordinates),
     ED_ATTR_ENUM_OF("nearest_mode", ed_resize_params, nearest, nearests),
     ED_ATTR_ENUM_OF("keep_aspect_ratio_policy", ed_resize_params, policy, policies),
     ED_ATTR_F32_OF("cubic_coeff_a", ed_resize_params, cubic_coeff, -0.75),
@@ -272,9 +275,8 @@ static int resize_forward(const ed_call *c)
 #define RESIZE_ROW(name, first, last, least, most, attributes)                                     \
     {                                                                                              \
         .type = name, .opset = { first, last }, .arity = { least, most, 1 }, .attrs = attributes,  \
-        .params_size = sizeof(ed_resize_params), .infer = resize_infer, .forward = {               \
-            ED_REFERENCE(resize_forward)                                                           \
-        }                                                                                          \
+        .params_size = sizeof(ed_resize_params), .infer = resize_infer,                            \
+        .forward = { ED_REFERENCE(resize_forward) }, .gradient = ed_gradient_resize                \
     }
 
 const ed_op ed_ops_resize[] = {

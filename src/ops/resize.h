@@ -5,6 +5,9 @@
 
 #include "ops/op.h"
 
+enum { ED_RESIZE_MAX_SIZE = 1 << 24 }; /* of an axis that changes */
+extern const char *const ed_resize_modes[], *const ed_resize_coordinates[];
+
 enum { ED_RESIZE_NEAREST, ED_RESIZE_LINEAR, ED_RESIZE_CUBIC };
 enum {
     ED_COORD_HALF_PIXEL,

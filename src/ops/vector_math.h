@@ -123,10 +123,9 @@ ED_BODY float ed_vector_tanh(float x)
     p = p * z - 5.37397155531e-2f;
     p = p * z + 1.33314422036e-1f;
     p = p * z - 3.33332819422e-1f;
-    p = p * z * x + x;
+    p = p * z * magnitude + magnitude;
     float far = 1.0f - 2.0f / (ed_vector_exp(2.0f * magnitude) + 1.0f);
-    far = x < 0.0f ? -far : far;
-    return magnitude < 0.625f ? p : far;
+    return copysignf(magnitude < 0.625f ? p : far, x);
 }
 
 #endif

@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* Below opset 13 there is no per-axis DequantizeLinear. */
-enum { LOWEST_OPSET = 13 };
+enum { LOWEST_OPSET = 13, INT4_OPSET = 21 };
 
 /* A node that the user excludes keeps its operator type: the exclusion may be by that type. */
 static const char *excluded(const ed_plan *plan, const ed_graph *g, const ed_match *m)
@@ -66,11 +66,18 @@ static int check_expanded(const ed_graph *g)
     return ED_OK;
 }
 
-static int convert(ed_graph *g, unsigned stages, const ed_convert_listener *listener)
+/* int4 came with opset 21. Nodes are rewritten, so the model is raised before there are groups. */
+static int64_t opset_for(const ed_plan_options *o)
+{
+    bool int4 = (o->weight_bits == 4 && !o->int8_storage) || o->activation_bits == 4;
+    return int4 ? INT4_OPSET : LOWEST_OPSET;
+}
+
+static int convert(ed_graph *g, unsigned stages, const ed_convert_listener *listener, int64_t opset)
 {
     ED_TRY(ed_infer_shapes(g));
     if (stages & (ED_TENSORRT_CONVERSION_PATTERNS | ED_TENSORRT_QUANTIZED_PATTERNS))
-        ED_TRY(ed_upgrade_opset(g, LOWEST_OPSET));
+        ED_TRY(ed_upgrade_opset(g, opset));
     if (stages & ED_TENSORRT_CONVERSION_PATTERNS) {
         ED_TRY(ed_convert(g, ed_conversions, listener));
         ED_TRY(check_expanded(g));
@@ -91,7 +98,7 @@ int ed_plan_run(ed_plan *plan, ed_graph *g, unsigned stages)
     ed_convert_listener listener = { record_conversion, plan };
     plan->graph = g;
     plan->stage = ED_PHASE_CONVERT;
-    ED_TRY(convert(g, stages, &listener));
+    ED_TRY(convert(g, stages, &listener, opset_for(&plan->request.opts)));
     if (stages & ED_TENSORRT_FUSION_PATTERNS) {
         ed_graph_clear_groups(g);
         ED_TRY(ed_plan_fuse(plan));
@@ -183,7 +190,7 @@ int ed_plan_apply_phases(const ed_plan *plan, ed_graph *graph, ed_phase first, e
     unsigned stages = stages_of(plan);
     ED_TRY(check_graph(graph, first == ED_PHASE_CONVERT ? plan->source : plan->graph));
     if (first == ED_PHASE_CONVERT) {
-        ED_TRY(convert(graph, stages, &listener));
+        ED_TRY(convert(graph, stages, &listener, opset_for(&plan->request.opts)));
         ED_TRY(check_graph(graph, plan->graph));
     }
     if (first <= ED_PHASE_FUSE && last >= ED_PHASE_FUSE && stages & ED_TENSORRT_FUSION_PATTERNS) {

@@ -74,6 +74,13 @@ static size_t find_point(const ed_plan *plan, ed_id value, int axis)
     return SIZE_MAX;
 }
 
+static unsigned bits_of(const ed_plan *plan, bool weight)
+{
+    const ed_plan_options *o = &plan->request.opts;
+    unsigned bits = weight ? o->weight_bits : o->activation_bits;
+    return bits ? bits : 8;
+}
+
 static int add_point(ed_plan *plan, const ed_group *group, ed_qdq_role role, ed_plan_edge edge)
 {
     const ed_graph *g = plan->graph;
@@ -96,6 +103,7 @@ static int add_point(ed_plan *plan, const ed_group *group, ed_qdq_role role, ed_
             .weight = weight,
             .axis = axis,
             .scale_of = i,
+            .bits = bits_of(plan, weight),
         };
         plan->n_points++;
         ED_TRY(ed_plan_add(plan, role_names[role], v->name, group->name, NULL, NULL));
@@ -179,6 +187,11 @@ static int check_options(const ed_plan *plan, const ed_plan_options *opts)
             "them, and * and ? stand for other characters",
             opts->exclude[k]);
     }
+    const unsigned bits[] = { bits_of(plan, true), bits_of(plan, false) };
+    for (size_t k = 0; k < ED_LENGTH(bits); k++)
+        ED_FAIL_IF(bits[k] != 8 && bits[k] != 4, ED_EINVAL,
+                   "%s of %u bits; they are quantized to 8 or 4", k ? "activations" : "weights",
+                   bits[k]);
     for (size_t k = 0; opts && k < opts->rules_count; k++) {
         bool found = false;
         for (const ed_target_skip *s = plan->target->skips; s->name; s++)
@@ -197,7 +210,7 @@ static int quantize_attention(ed_plan *plan, const ed_group *group)
         size_t before = plan->n_points;
         ED_TRY(add_point(plan, group, ED_QDQ_ATTENTION, edges[i]));
         if (i == 2 && plan->n_points > before) /* of Softmax: in [0, 1] */
-            plan->infos[before].fixed_scale = 1.0 / 127;
+            plan->infos[before].fixed_scale = 1.0 / ((1 << (plan->infos[before].bits - 1)) - 1);
     }
     return ED_OK;
 }
@@ -258,7 +271,8 @@ int ed_plan_set_scales(ed_plan *plan, size_t i, const float *scales, size_t coun
     return ED_OK;
 }
 
-static int insert_point(ed_graph *g, const ed_placement *p, const ed_qdq_point *info)
+static int insert_point(ed_graph *g, const ed_placement *p, const ed_qdq_point *info,
+                        bool int8_storage)
 {
     const char *name = g->values[p->value].name;
     ed_id ids[3] = { p->value, ED_NONE, ED_NONE }, out = ED_NONE, node;
@@ -287,9 +301,9 @@ static int insert_point(ed_graph *g, const ed_placement *p, const ed_qdq_point *
         const char *name;
         int64_t value;
     } attrs[] = { { "axis", info->axis },
-                  { "qmin", -128 },
-                  { "qmax", 127 },
-                  { "bits", 8 },
+                  { "qmin", -(1 << (info->bits - 1)) },
+                  { "qmax", (1 << (info->bits - 1)) - 1 },
+                  { "bits", int8_storage ? 8 : info->bits },
                   { "is_unsigned", 0 } };
     for (size_t i = 0; i < ED_LENGTH(attrs); i++)
         ED_TRY(ed_node_set_int(g, node, attrs[i].name, attrs[i].value));
@@ -303,6 +317,7 @@ int ed_qdq_apply(const ed_plan *plan, ed_graph *g)
     if (!ed_graph_opset(g, "ed"))
         ED_TRY(ed_graph_set_opset(g, "ed", 1));
     for (size_t i = 0; i < plan->n_points; i++)
-        ED_TRY(insert_point(g, &plan->points[i], &plan->infos[i]));
+        ED_TRY(insert_point(g, &plan->points[i], &plan->infos[i],
+                            plan->request.opts.int8_storage && plan->infos[i].weight));
     return ed_graph_verify(g);
 }

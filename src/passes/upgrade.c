@@ -1,7 +1,7 @@
 /*
- * Raising a model's ai.onnx opset (7 to 12) to 13, the first with per-axis DequantizeLinear.
- * Operators whose form changed on the way are rewritten by the rows below; the listed others only
- * grew.
+ * Raising a model's ai.onnx opset: from 7 to 12 to 13, the first with per-axis DequantizeLinear; to
+ * 21, the first with int4. Operators whose form changed on the way are rewritten by the rows below;
+ * up to 13 the listed others only grew, behind it all others did.
  *
  *   Clip (11)      attributes min, max           -> inputs
  *   Pad (11)       attributes pads, value        -> inputs
@@ -10,6 +10,8 @@
  *   Softmax (13)   flattened at `axis` (1)       -> along one axis: the same where it is the last
  *   Scatter (11)                                 -> ScatterElements
  *   Dropout (12)   attribute ratio               -> Identity (inference)
+ *   ReduceMax, ... (18)      attribute axes      -> input
+ *   Split (18)     equal parts                   -> their number as an attribute
  */
 #include "passes/build.h"
 
@@ -298,11 +300,9 @@ static bool is_foreign(const ed_graph *g, ed_id id)
     return g->nodes[id].dead || g->nodes[id].domain[0];
 }
 
-int ed_upgrade_opset(ed_graph *g, int64_t opset)
+static int upgrade_to_13(ed_graph *g, int64_t opset)
 {
     int64_t now = ed_graph_opset(g, "");
-    if (now >= opset || !now)
-        return ED_OK;
     size_t n = g->n_nodes;
     for (size_t i = 0; i < n; i++)
         ED_FAIL_IF(!is_foreign(g, (ed_id)i) && !row_of(&g->nodes[i]), ED_EUNSUPPORTED,
@@ -315,6 +315,66 @@ int ed_upgrade_opset(ed_graph *g, int64_t opset)
         if (row && row->upgrade && now < row->changed)
             ED_TRY(row->upgrade(g, (ed_id)i));
     }
+    return ED_OK;
+}
+
+/* ---- behind 13 ---- */
+
+static int upgrade_equal_parts(ed_graph *g, ed_id id)
+{
+    const ed_node *node = &g->nodes[id];
+    return ed_node_in(node, 1) == ED_NONE ? ed_node_set_int(g, id, "num_outputs", node->n_out)
+                                          : ED_OK;
+}
+
+static int refuse(ed_graph *g, ed_id id)
+{
+    return ed_error_set(ED_EUNSUPPORTED,
+                        "%s: this operator means something else in opset 21, which int4 needs; "
+                        "export the model again with opset 21, or keep the integers in int8 "
+                        "tensors",
+                        ed_node_label(g, &g->nodes[id]));
+}
+
+static const struct upgrade_row later_rows[] = {
+    { "ReduceMean", 18, upgrade_axes },
+    { "ReduceMax", 18, upgrade_axes },
+    { "ReduceMin", 18, upgrade_axes },
+    { "ReduceProd", 18, upgrade_axes },
+    { "ReduceL1", 18, upgrade_axes },
+    { "ReduceL2", 18, upgrade_axes },
+    { "ReduceLogSum", 18, upgrade_axes },
+    { "ReduceLogSumExp", 18, upgrade_axes },
+    { "ReduceSumSquare", 18, upgrade_axes },
+    { "Split", 18, upgrade_equal_parts },
+    { "GridSample", 20, refuse },
+    { "GroupNormalization", 21, refuse },
+};
+
+static int upgrade_behind_13(ed_graph *g, int64_t opset)
+{
+    int64_t now = ed_graph_opset(g, "");
+    size_t n = g->n_nodes;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < ED_LENGTH(later_rows) && !is_foreign(g, (ed_id)i); k++) {
+            const struct upgrade_row *row = &later_rows[k];
+            if (now < row->changed && row->changed <= opset &&
+                strcmp(row->op_type, g->nodes[i].op_type) == 0)
+                ED_TRY(row->upgrade(g, (ed_id)i));
+        }
+    }
+    return ED_OK;
+}
+
+int ed_upgrade_opset(ed_graph *g, int64_t opset)
+{
+    int64_t now = ed_graph_opset(g, "");
+    if (now >= opset || !now)
+        return ED_OK;
+    if (now < 13)
+        ED_TRY(upgrade_to_13(g, opset));
+    if (opset > 13)
+        ED_TRY(upgrade_behind_13(g, opset));
     ED_TRY(ed_graph_set_opset(g, "", opset));
     return ed_graph_verify(g);
 }

@@ -134,12 +134,13 @@ static bool may_train(const ed_graph *g, ed_id value, const ed_qat_options *opts
 
 /* In topological order: values that depend on a parameter; an operand whose partner does not is
  * what normalizes the input, and no parameter. */
-static void look_at_node(const ed_graph *g, const ed_node *node, bool *trains, bool *depends)
+static void look_at_node(const ed_node *node, bool *trains, bool *depends)
 {
     bool any = false;
     for (uint32_t i = 0; i < node->n_in; i++) {
         ed_id v = node->in[i];
-        any = any || (v != ED_NONE && (depends[v] || (trains[v] && role_of(node, i) != ROLE_OPERAND)));
+        any = any ||
+              (v != ED_NONE && (depends[v] || (trains[v] && role_of(node, i) != ROLE_OPERAND)));
     }
     for (uint32_t i = 0; i < node->n_in && !any; i++)
         if (node->in[i] != ED_NONE && role_of(node, i) == ROLE_OPERAND)
@@ -147,6 +148,22 @@ static void look_at_node(const ed_graph *g, const ed_node *node, bool *trains, b
     for (uint32_t i = 0; i < node->n_out; i++)
         if (node->out[i] != ED_NONE)
             depends[node->out[i]] = any;
+}
+
+/* A pattern that fits nothing is a slip of the pen. */
+static int check_freeze(const ed_graph *g, const ed_qat_options *opts)
+{
+    for (size_t i = 0; opts && i < opts->freeze_count; i++) {
+        bool fits = false;
+        for (size_t v = 0; v < g->n_values && !fits; v++)
+            fits = g->values[v].constant && g->values[v].constant->dtype == ED_F32 &&
+                   fnmatch(opts->freeze[i], g->values[v].name, 0) == 0;
+        ED_FAIL_IF(!fits, ED_ENOTFOUND,
+                   "no parameter of the model is named '%s', which is to be frozen; * and ? stand "
+                   "for other characters, --verbose lists the parameters",
+                   opts->freeze[i]);
+    }
+    return ED_OK;
 }
 
 static int choose(bool *trains, const ed_graph *g, const ed_qat_options *opts)
@@ -160,7 +177,7 @@ static int choose(bool *trains, const ed_graph *g, const ed_qat_options *opts)
         trains[v] = may_train(g, (ed_id)v, opts);
     int rc = ed_graph_topological(g, &order, &count);
     for (size_t i = 0; rc == ED_OK && i < count; i++)
-        look_at_node(g, &g->nodes[order[i]], trains, depends);
+        look_at_node(&g->nodes[order[i]], trains, depends);
     ed_free(order);
     ed_free(depends);
     return rc;
@@ -173,8 +190,8 @@ static ed_id quantizer_of(const ed_graph *g, ed_id value)
     if (v->use_count != 1 || !ed_is_quantizer(&g->nodes[v->uses[0]]))
         return ED_NONE;
     const ed_node *node = &g->nodes[v->uses[0]];
-    bool trains = is_symmetric(g, node) && ed_node_constant(g, node, 1) &&
-                  !g->values[node->out[0]].is_output;
+    bool trains =
+        is_symmetric(g, node) && ed_node_constant(g, node, 1) && !g->values[node->out[0]].is_output;
     return trains ? v->uses[0] : ED_NONE;
 }
 
@@ -185,7 +202,9 @@ int ed_params_find(ed_param **out, size_t *count, const ed_graph *graph, const e
     size_t n = 0;
     *out = NULL;
     *count = 0;
-    int rc = trains && params ? choose(trains, graph, opts) : ED_ENOMEM;
+    int rc = trains && params ? check_freeze(graph, opts) : ED_ENOMEM;
+    if (rc == ED_OK)
+        rc = choose(trains, graph, opts);
     for (size_t v = 0; rc == ED_OK && v < graph->n_values; v++) {
         uses u = { 0 };
         if (!trains[v])
@@ -202,22 +221,5 @@ int ed_params_find(ed_param **out, size_t *count, const ed_graph *graph, const e
     }
     *out = params;
     *count = n;
-    return ED_OK;
-}
-
-int ed_params_separate_scales(ed_graph *graph)
-{
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        const ed_node *node = &graph->nodes[i];
-        const ed_tensor *scale = ed_node_constant(graph, node, 1);
-        if (node->dead || !ed_is_quantizer(node) || !ed_node_constant(graph, node, 0) || !scale ||
-            ed_value_uses(&graph->values[node->in[1]]) == 1)
-            continue;
-        ed_tensor *copy;
-        ed_id own;
-        ED_TRY(ed_tensor_clone(&copy, scale));
-        ED_TRY(ed_graph_add_constant_take(graph, &own, graph->values[node->in[1]].name, copy));
-        ED_TRY(ed_node_set_input(graph, (ed_id)i, 1, own));
-    }
     return ED_OK;
 }

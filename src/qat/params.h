@@ -17,7 +17,7 @@ typedef struct ed_param {
 /* FakeQuantize of something that is computed. */
 typedef struct ed_quantizer {
     ed_id node, input, scale; /* the node; the value that it rounds; its scale's initializer */
-    bool fixed; /* its scale stays: an attention's probabilities, one per channel, asymmetric */
+    bool fixed;  /* its scale stays: an attention's probabilities, one per channel, asymmetric */
     size_t tied; /* the first quantizer whose scale it shares; itself if none */
 } ed_quantizer;
 
@@ -36,7 +36,8 @@ int ed_params_find(ed_param **out, size_t *count, const ed_graph *graph,
 /* Quantizers in the order of the nodes; scales that were equal, and belong to one initializer or to
  * values that are copies of each other (Concat, moves), are tied. */
 int ed_quantizers_find(ed_quantizer **out, size_t *count, const ed_graph *graph);
-/* Give every FakeQuantize of a constant a scale of its own. */
-int ed_params_separate_scales(ed_graph *graph);
+/* Give every FakeQuantize of a constant, and every one whose scale stays, an initializer of its own
+ * for it. */
+int ed_quantizers_separate(ed_graph *graph);
 
 #endif

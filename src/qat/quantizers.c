@@ -10,7 +10,7 @@ static ed_id before_quantizer(const ed_graph *g, ed_id value)
 {
     ed_id producer = value == ED_NONE ? ED_NONE : g->values[value].producer;
     return producer != ED_NONE && ed_is_quantizer(&g->nodes[producer]) ? g->nodes[producer].in[0]
-                                                                      : value;
+                                                                       : value;
 }
 
 static bool is_fixed(const ed_graph *g, const ed_node *node)
@@ -87,14 +87,31 @@ int ed_quantizers_find(ed_quantizer **out, size_t *count, const ed_graph *graph)
         if (node->dead || !ed_is_quantizer(node) || node->in[0] == ED_NONE ||
             graph->values[node->in[0]].constant)
             continue;
-        l.items[l.count] = (ed_quantizer){
-            (ed_id)i, node->in[0], ed_node_in(node, 1), is_fixed(graph, node), l.count
-        };
+        l.items[l.count] = (ed_quantizer){ (ed_id)i, node->in[0], ed_node_in(node, 1),
+                                           is_fixed(graph, node), l.count };
         l.count++;
     }
     for (size_t i = 0; i < l.count; i++)
         tie_item(&l, i);
     *out = l.items;
     *count = l.count;
+    return ED_OK;
+}
+
+int ed_quantizers_separate(ed_graph *graph)
+{
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        const ed_node *node = &graph->nodes[i];
+        const ed_tensor *scale = ed_node_constant(graph, node, 1);
+        if (node->dead || !ed_is_quantizer(node) || node->in[0] == ED_NONE || !scale ||
+            ed_value_uses(&graph->values[node->in[1]]) == 1 ||
+            !(graph->values[node->in[0]].constant || is_fixed(graph, node)))
+            continue;
+        ed_tensor *copy;
+        ed_id own;
+        ED_TRY(ed_tensor_clone(&copy, scale));
+        ED_TRY(ed_graph_add_constant_take(graph, &own, graph->values[node->in[1]].name, copy));
+        ED_TRY(ed_node_set_input(graph, (ed_id)i, 1, own));
+    }
     return ED_OK;
 }

@@ -225,13 +225,12 @@ static int build(ed_train_graph *t, ed_graph *quantized, const ed_train_spec *sp
 {
     size_t n_model = quantized->n_inputs;
     ed_id loss;
-    ED_TRY(ed_params_separate_scales(quantized));
+    ED_TRY(ed_quantizers_separate(quantized));
     ED_TRY(ed_graph_clone(&t->graph, quantized));
     ED_TRY(keep_logits(t->graph));
     ED_TRY(ed_params_find(&t->params, &t->n_params, t->graph, spec->opts));
     ED_TRY(ed_quantizers_find(&t->quantizers, &t->n_quantizers, t->graph));
-    ED_FAIL_IF(t->n_params == 0, ED_EUNSUPPORTED,
-               "the model has no parameters to train%s",
+    ED_FAIL_IF(t->n_params == 0, ED_EUNSUPPORTED, "the model has no parameters to train%s",
                spec->opts && spec->opts->freeze_count ? " that are not frozen" : "");
     t->batch = n_model && spec->shapes[0].rank > 0 ? spec->shapes[0].dim[0] : 0;
     ED_FAIL_IF(t->batch < 1, ED_ESHAPE, "the model's first input has no batch dimension");

@@ -35,7 +35,7 @@ typedef struct ed_train_spec {
 
 /* One scale that moves: of all quantizers tied to it. */
 typedef struct ed_train_scale {
-    size_t quantizer; /* the first of them */
+    size_t quantizer;    /* the first of them */
     int64_t qmax, numel; /* numel: elements of one sample that it rounds */
 } ed_train_scale;
 
@@ -47,10 +47,10 @@ typedef struct ed_train_graph {
     size_t n_quantizers;
     ed_train_scale *scales;
     size_t n_scales;
-    size_t *scale_of;            /* per quantizer: its scale, SIZE_MAX: frozen */
-    size_t labels, teacher;      /* inputs; SIZE_MAX: none */
-    size_t first_param;          /* input of parameter 0, then of the other ones, then scales */
-    size_t *gradients;           /* per parameter, then per scale: output; SIZE_MAX: none */
+    size_t *scale_of;       /* per quantizer: its scale, SIZE_MAX: frozen */
+    size_t labels, teacher; /* inputs; SIZE_MAX: none */
+    size_t first_param;     /* input of parameter 0, then of the other ones, then scales */
+    size_t *gradients;      /* per parameter, then per scale: output; SIZE_MAX: none */
     int64_t batch, classes;
 } ed_train_graph;
 

@@ -134,6 +134,14 @@ static const struct {
       "graph b opset 17\ninput x: f32[N]\nconst s: f32[] = {0.03125}\nconst z: i32[] = {0}\n"
       "y = ed::FakeQuantize(x, s, z) {axis=-1}\noutput y\n",
       8 },
+    { "chain of 2",
+      "graph b opset 17\ninput x: f32[N]\nconst s: f32[] = {0.03125}\nr = Relu(x)\n"
+      "y = ed::FakeQuantize(r, s)\noutput y\n",
+      8 },
+    { "chain of 4",
+      "graph b opset 17\ninput x: f32[N]\nconst s: f32[] = {0.03125}\nconst k: f32[] = {1.5}\n"
+      "m = Mul(x, k)\na = Add(m, x)\nr = Relu(a)\ny = ed::FakeQuantize(r, s)\noutput y\n",
+      8 },
     { "abs, max",
       "graph b opset 17\ninput x: f32[N]\na = Abs(x)\ny = ReduceMax(a) {axes=[0]}\noutput y\n", 4 },
 };

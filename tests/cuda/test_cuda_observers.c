@@ -1,4 +1,8 @@
-/* Observers, searches and decoding on the GPU give what the CPU's give, to the last bit. */
+/*
+ * Observers, searches and decoding on the GPU give what the CPU's give, to the last bit. With
+ * ED_TEST_SMALL=1 on less data that still takes every branch of every kernel, for tools that make
+ * each access slow: compute-sanitizer --tool racecheck.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -17,6 +21,7 @@
 #include <string.h>
 
 static const ed_device *device;
+static bool small;
 static uint32_t seed = 1;
 
 static uint32_t draw(void)
@@ -160,17 +165,19 @@ static float sample(int kind)
     }
 }
 
+/* Counters of a block in several copies, in one, and none; one block and several. */
 static void test_batches_of_all_kinds(void **state)
 {
     (void)state;
-    static const size_t bins[] = { 256, 2048, 8192, 65536 };
-    static const int64_t sizes[] = { 1023, 0, 1, 7, 8193, 100003, 40000, 31, 4096, 2500001, 2049 };
+    static const size_t bins[] = { 256, 8192, 65536, 2048 };
+    static const int64_t sizes[] = { 1023, 1, 70001, 0, 7, 8193, 100003, 31, 4096, 2500001, 2049 };
+    size_t n_bins = small ? 3 : ED_LENGTH(bins), n_sizes = small ? 3 : ED_LENGTH(sizes);
     float *data = malloc(2500001 * sizeof *data);
-    for (int kind = 0; kind < KINDS; kind++) {
-        for (size_t b = 0; b < ED_LENGTH(bins); b++) {
+    for (int kind = 0; kind < KINDS; kind += small ? 3 : 1) {
+        for (size_t b = 0; b < n_bins; b++) {
             pair wide = pair_new(bins[b], 0.1), half = pair_new(bins[b], 0.0);
-            for (size_t s = 0; s < ED_LENGTH(sizes); s++) {
-                if (sizes[s] > 1000000 && b != 1 && b != 3)
+            for (size_t s = 0; s < n_sizes; s++) {
+                if (sizes[s] > 1000000 && b < 2)
                     continue;
                 for (int64_t i = 0; i < sizes[s]; i++)
                     data[i] = sample(kind);
@@ -208,9 +215,9 @@ static void test_edges_one_after_another(void **state)
         { 4, { -FLT_MAX, FLT_MAX, INFINITY, 0x1p-149f } },
         { 1, { FLT_MAX } },
     };
-    static const size_t bins[] = { 256, 2048, 65536 };
-    for (size_t b = 0; b < ED_LENGTH(bins); b++) {
-        for (size_t first = 0; first < ED_LENGTH(batches); first++) {
+    static const size_t bins[] = { 256, 65536, 2048 };
+    for (size_t b = 0; b < (small ? 2 : ED_LENGTH(bins)); b++) {
+        for (size_t first = 0; first < (small ? 1 : ED_LENGTH(batches)); first++) {
             pair wide = pair_new(bins[b], 0.5), half = pair_new(bins[b], 1.0);
             for (size_t i = first; i < ED_LENGTH(batches); i++) {
                 add(&wide, batches[i].x, batches[i].n, 0);
@@ -268,17 +275,23 @@ static void test_arguments(void **state)
 
 enum { TENSORS = 13 };
 
-/* One histogram a kind, then a few that no sample gives. */
+static size_t tensors(void)
+{
+    return small ? 5 : TENSORS;
+}
+
+/* One histogram a kind, then a few that no sample gives: far from 0, zeros, nothing seen. */
 static void fill(void *gpu, size_t i)
 {
-    enum { N = 30000 };
-    float *data = malloc(N * sizeof *data);
+    size_t kind = small && i > 1 ? i + TENSORS - tensors() : i;
+    int n = small ? 3000 : 30000;
+    float *data = malloc((size_t)n * sizeof *data);
     void *memory;
-    for (int k = 0; k < N; k++)
-        data[k] = i < KINDS ? sample((int)i) : i == KINDS ? 3.0f + normal() / 8.0f : 0.0f;
-    const void *x = on_device(&memory, data, N * sizeof *data, 0);
-    if (i != TENSORS - 1) /* which has seen nothing */
-        ok(device->api->observers_add(gpu, i, x, ED_LAYOUT_PLAIN, N));
+    for (int k = 0; k < n; k++)
+        data[k] = kind < KINDS ? sample((int)kind) : kind == KINDS ? 3.0f + normal() / 8.0f : 0.0f;
+    const void *x = on_device(&memory, data, (size_t)n * sizeof *data, 0);
+    if (kind != TENSORS - 1)
+        ok(device->api->observers_add(gpu, i, x, ED_LAYOUT_PLAIN, n));
     ok(device->api->sync(device->handle));
     device->api->free(device->handle, memory);
     free(data);
@@ -291,7 +304,7 @@ static void check_searches(void *gpu, const uint64_t *counts, size_t bins, unsig
     unsigned qmax = levels > 1 ? levels - 1 : 1;
     ok(device->api->observers_search(gpu, ED_SEARCH_KL, start, levels, kl));
     ok(device->api->observers_search(gpu, ED_SEARCH_MSE, start, qmax, mse));
-    for (size_t i = 0; i < TENSORS; i++) {
+    for (size_t i = 0; i < tensors(); i++) {
         int64_t cpu = ed_kl_search(counts + i * bins, bins, start, levels);
         if (kl[i] != cpu)
             fail_msg("KL of tensor %zu, %zu bins, %u levels: %lld, on the CPU %lld", i, bins,
@@ -307,12 +320,12 @@ static void test_searches(void **state)
 {
     (void)state;
     static const size_t bins[] = { 256, 2048, 16384 };
-    for (size_t b = 0; b < ED_LENGTH(bins); b++) {
+    for (size_t b = 0; b < (small ? 2 : ED_LENGTH(bins)); b++) { /* one tile of sums, two, more */
         void *gpu;
         ed_seen seen[TENSORS];
         uint64_t *counts = malloc(TENSORS * bins[b] * sizeof *counts);
-        ok(device->api->observers_new(device->handle, &gpu, TENSORS, bins[b], 0.0));
-        for (size_t i = 0; i < TENSORS; i++)
+        ok(device->api->observers_new(device->handle, &gpu, tensors(), bins[b], 0.0));
+        for (size_t i = 0; i < tensors(); i++)
             fill(gpu, i);
         ok(device->api->observers_get(gpu, seen, counts));
         check_searches(gpu, counts, bins[b], 128, 128);
@@ -383,12 +396,13 @@ static void test_decoding(void **state)
     (void)state;
     static const ed_dtype types[] = { ED_U8,  ED_I8,  ED_U16, ED_I16, ED_U32,
                                       ED_I32, ED_I64, ED_F16, ED_F32, ED_F64 };
-    static const int64_t planes[] = { 1, 5, 1024, 3136 }, channels[] = { 1, 3, 5 };
+    static const int64_t planes[] = { 1024, 5, 1, 3136 }, channels[] = { 3, 1, 5 };
+    size_t n_planes = small ? 2 : ED_LENGTH(planes), n_channels = small ? 1 : ED_LENGTH(channels);
     static const float mean[] = { 123.675f, 116.28f, 103.53f, -0.1f, 0.0f };
     static const float std[] = { 58.395f, 57.12f, 57.375f, 0.3f, 1e-30f };
     for (size_t t = 0; t < ED_LENGTH(types); t++)
-        for (size_t p = 0; p < ED_LENGTH(planes); p++)
-            for (size_t k = 0; k < ED_LENGTH(channels); k++)
+        for (size_t p = 0; p < n_planes; p++)
+            for (size_t k = 0; k < n_channels; k++)
                 for (int bits = 0; bits < 4; bits++) {
                     ed_convert c = { types[t],
                                      ED_F32,
@@ -412,6 +426,8 @@ int main(void)
         cmocka_unit_test(test_searches),
         cmocka_unit_test(test_decoding),
     };
+    const char *less = getenv("ED_TEST_SMALL");
+    small = less && strcmp(less, "0") != 0;
     if (ed_device_open(&device, "cuda", NULL) != ED_OK) {
         printf("skipped, no usable GPU: %s\n", ed_error_last());
         return 77;

@@ -27,6 +27,15 @@ static const char whole[] = "graph t opset 17\n"
                             "output y\n"
                             "output x\n";
 
+/* A tree that a device with kernels of chains would run as one. */
+static const char tree[] = "graph t opset 17\n"
+                           "input x: f32[N, 6]\n"
+                           "n = Neg(x)\n"
+                           "r = Relu(n)\n"
+                           "p = Relu(x)\n"
+                           "y = Sub(r, p)\n"
+                           "output y\n";
+
 static ed_exec_options on_device(void)
 {
     return (ed_exec_options){ .device = "cuda" };
@@ -58,6 +67,19 @@ static void outputs_are_those_of_the_reference(void **state)
     assert_same(mixed, 1, 2);
     assert_same(mixed, 3, 2);
     assert_same(whole, 2, 2);
+}
+
+/* The device refuses all but Relu: node by node, as if there was no tree. */
+static void a_tree_runs_node_by_node_where_there_is_no_chain(void **state)
+{
+    ed_exec_options device = on_device();
+    (void)state;
+    assert_same(tree, 1, 1);
+    assert_same(tree, 5, 1);
+    compiled c = compile_text(tree, 2, &device);
+    assert_int_equal(ed_exec_get_stats(c.exec).steps, 4);
+    assert_int_equal(ed_exec_get_stats(c.exec).host_steps, 2);
+    release(&c);
 }
 
 static void the_plan_tells_what_ran_where(void **state)
@@ -222,6 +244,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(outputs_are_those_of_the_reference),
+        cmocka_unit_test(a_tree_runs_node_by_node_where_there_is_no_chain),
         cmocka_unit_test(the_plan_tells_what_ran_where),
         cmocka_unit_test(steps_are_measured),
         cmocka_unit_test(observed_values_come_back),

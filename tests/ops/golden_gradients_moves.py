@@ -3,13 +3,15 @@
 import numpy as np
 
 from golden_ops import Window, inside, op
+from golden_resize import Resampling
 
 
 @op("ed::GatherGrad")
 def gather_grad(x, attrs, opset):
-    shape, axis = attrs["input_shape"], attrs.get("axis", 0)
+    shape, axis = attrs["input_shape"], attrs.get("axis", 0) % len(attrs["input_shape"])
     dx = np.zeros(shape)
-    np.add.at(np.moveaxis(dx, axis, 0), x[1], np.moveaxis(x[0], range(axis % len(shape), axis % len(shape) + x[1].ndim), range(x[1].ndim)))
+    rows = np.moveaxis(x[0], range(axis, axis + x[1].ndim), range(x[1].ndim))
+    np.add.at(np.moveaxis(dx, axis, 0), x[1], rows)
     return dx
 
 
@@ -60,3 +62,19 @@ def layer_normalization_grad(x, attrs, opset):
     dx = inverse * (g - g.mean(inner, keepdims=True) - normal * (g * normal).mean(inner, keepdims=True))
     outer = tuple(range(axis))
     return dx, (dy * normal).sum(outer).reshape(scale.shape), dy.sum(outer).reshape(scale.shape)
+
+
+@op("ed::ResizeGrad")
+def resize_grad(x, attrs, opset):
+    dx, shape, axes = x[0].astype(np.float64), attrs["input_shape"], attrs["axes"]
+    resampling = Resampling.__new__(Resampling)  # its weights alone; the sizes are given
+    resampling.attrs, resampling.mode = attrs, attrs.get("mode", "nearest")
+    resampling.where = attrs.get("coordinate_transformation_mode", "half_pixel")
+    resampling.nearest = attrs.get("nearest_mode", "round_prefer_floor")
+    roi = np.reshape(attrs.get("roi", [0.0] * len(axes) + [1.0] * len(axes)), (2, -1)).astype(np.float32)
+    for i, axis in enumerate(axes):
+        n, out = shape[axis], dx.shape[axis]
+        rows = [resampling.weights(o, n, out, np.float32(attrs["scales"][i]), roi[:, i]) for o in range(out)]
+        matrix = np.array([np.zeros(n) if row is None else row for row in rows]).reshape(out, n)
+        dx = np.moveaxis(np.tensordot(dx, matrix, (axis, 0)), -1, axis)
+    return dx

@@ -5,6 +5,7 @@ Reads SHARED/referee/gradients and writes OUTPUT/<model>.onnx, OUTPUT/<model>.bi
 of their names, in the form that golden.py tells.
 
     <run>x, <run>labels, <run>loss        run is "" (float) or "fqr_" (fake-quantized, one image)
+    small_lr, small_loss, sgd_lr, sgd_loss   learning rates, and the loss after one step of plain SGD with each
     <run>norm:P, sum:P, l1:P, idx:P, val:P   of the gradient of initializer P: L2 norm, sum, sum of |.|, some elements
     <run>scale:V, <run>dscale:V           of the quantizer of the value V (the inputs of weighted operators)
     <run>wscale:P, axis:P                 of the quantizer of the weight P
@@ -43,6 +44,9 @@ def write(path, tensors):
 
 def of_run(run, golden, quantizers):
     tensors = {run + "x": golden["x"], run + "labels": golden["labels"], run + "loss": golden[run + "loss"]}
+    if not run:
+        tensors |= {"small_lr": golden["small_lr"], "small_loss": golden["loss_after_small_step"]}
+        tensors |= {"sgd_lr": golden["sgd_lr"], "sgd_loss": golden["loss_after_sgd_step"]}
     if run:
         image = int(golden["fqr_image"])
         tensors[run + "x"] = golden["x"][image : image + 1]

@@ -300,84 +300,16 @@ static void test_memory(void **state)
 }
 
 /* ---- the list ---- */
-/* Operators whose rows have no gradient function. */
-static const char *const without[] = { "Abs",
-                                       "Acos",
-                                       "Acosh",
-                                       "Add",
-                                       "And",
-                                       "ArgMax",
-                                       "ArgMin",
-                                       "Asin",
-                                       "Asinh",
-                                       "Atan",
-                                       "Atanh",
-                                       "BatchNormalization",
-                                       "Cast",
-                                       "CastLike",
-                                       "Ceil",
-                                       "Cos",
-                                       "Cosh",
-                                       "CumSum",
-                                       "DequantizeLinear",
-                                       "Div",
-                                       "Dropout",
-                                       "Einsum",
-                                       "Equal",
-                                       "Erf",
-                                       "Exp",
-                                       "Floor",
-                                       "Gelu",
-                                       "Greater",
-                                       "GreaterOrEqual",
-                                       "GroupNormalization",
-                                       "InstanceNormalization",
-                                       "LayerNormalization",
-                                       "Less",
-                                       "LessOrEqual",
-                                       "Log",
-                                       "Max",
-                                       "Min",
-                                       "Mod",
-                                       "Mul",
-                                       "Neg",
-                                       "Not",
-                                       "OneHot",
-                                       "Or",
-                                       "PRelu",
-                                       "Pad",
-                                       "Pow",
-                                       "QuantizeLinear",
-                                       "Reciprocal",
-                                       "ReduceL1",
-                                       "ReduceL2",
-                                       "ReduceMax",
-                                       "ReduceMean",
-                                       "ReduceMin",
-                                       "ReduceProd",
-                                       "ReduceSum",
-                                       "ReduceSumSquare",
-                                       "Resize",
-                                       "Round",
-                                       "Sign",
-                                       "Sin",
-                                       "Sinh",
-                                       "Sqrt",
-                                       "Sub",
-                                       "Sum",
-                                       "Tan",
-                                       "TopK",
-                                       "Trilu",
-                                       "Upsample",
-                                       "Where",
-                                       "Xor" };
+/* Operators whose rows have no gradient function: to integers and back, where FakeQuantize is what
+ * trains. */
+static const char *const without[] = { "QuantizeLinear", "DequantizeLinear" };
 
 /* The output's shape follows from what the inputs hold: they cannot be inputs of a graph. */
 static const char *const of_constants[] = { "Range" };
 
 static bool is_listed(const char *type, const char *const *list, size_t n)
 {
-    for (size_t i = 0; i < n && list[i]; i++)
+    for (size_t i = 0; i < n; i++)
         if (strcmp(list[i], type) == 0)
             return true;
     return false;
@@ -399,7 +331,7 @@ static int answers_with(const char *type)
 
 static void test_list(void **state)
 {
-    int missing = 0, untested = 0;
+    int wrong = 0;
     (void)state;
     for (size_t i = 0; i < MAX_ROWS && ed_op_at(i); i++) {
         const ed_op *op = ed_op_at(i);
@@ -407,16 +339,17 @@ static void test_list(void **state)
             bool listed = is_listed(op->type, without, ED_LENGTH(without));
             print_message("           no gradient: %s (opset %d)%s\n", op->type, op->opset.since,
                           listed ? "" : ", which is not on the list");
-            missing += !listed;
+            wrong += !listed;
         } else if (gradient_exists(op) && answers_with(op->type) == 0 &&
                    !is_listed(op->type, of_constants, ED_LENGTH(of_constants))) {
             print_message("           never compared: %s\n", op->type);
-            untested++;
+            wrong++;
         } else if (op->gradient && is_listed(op->type, without, ED_LENGTH(without))) {
             print_message("           has a gradient now, take it off the list: %s\n", op->type);
+            wrong++;
         }
     }
-    assert_int_equal(missing + untested, 0);
+    assert_int_equal(wrong, 0);
 }
 
 /* ---- the program ---- */

@@ -13,6 +13,7 @@
 #include "harness.h"
 
 #include "ed/onnx.h"
+#include "exec/training.h"
 #include "ops/gradient.h"
 
 #include <math.h>
@@ -22,7 +23,7 @@
 /* Relative to the value, to the reference norm, to the largest element, to the sum of |.|. Float32
  * programs differ by a hundredth of these; a gradient that lacks a term differs by far more. */
 static const double loss_tolerance = 1e-5, norm_tolerance = 1e-3, element_tolerance = 2e-3,
-                    sum_tolerance = 1e-3, scale_tolerance = 1e-3;
+                    sum_tolerance = 1e-3, scale_tolerance = 1e-3, step_tolerance = 1e-4;
 
 enum { MAX_WANTED = 256 };
 
@@ -195,7 +196,7 @@ static int build(training *t, const model_run *run)
     snprintf(path, sizeof path, "%s/%s.onnx", folder, run->model);
     ED_TRY(ed_onnx_read(&t->graph, path));
     t->feeds[0] = golden(t, t->prefix, "x", "");
-    t->graph->values[t->graph->inputs[0]].shape = t->feeds[0]->shape;
+    ED_TRY(ed_training_bind(t->graph, &t->feeds[0]->shape));
     if (*t->prefix)
         ED_TRY(quantize(t));
     ED_TRY(free_parameters(t));
@@ -281,6 +282,42 @@ static int count_differences(const training *t, const ed_tensor *const *outputs)
     return differ;
 }
 
+/* ---- a step ---- */
+/* The loss with every parameter moved by -rate * gradient. */
+static int loss_after(double *loss, training *t, ed_tensor *const *gradients, double rate)
+{
+    const ed_tensor *outputs[1 + MAX_WANTED];
+    for (size_t i = 0; i < t->n_owned; i++) {
+        const float *g = gradients[i]->data;
+        float *p = t->owned[i]->data;
+        for (int64_t k = 0; k < t->owned[i]->numel; k++)
+            p[k] = (float)(p[k] - rate * g[k]);
+    }
+    ED_TRY(ed_exec_run(t->exec, t->feeds, outputs));
+    *loss = *(const float *)outputs[0]->data;
+    return ED_OK;
+}
+
+/* Two steps from the same place: the second one goes on from the first. */
+static int take_steps(training *t, const ed_tensor *const *outputs, int *differ)
+{
+    int rc = ED_OK;
+    ed_tensor *gradients[MAX_WANTED] = { NULL };
+    double loss, small = golden_number(t, "small_lr", ""), sgd = golden_number(t, "sgd_lr", "");
+    double small_loss = golden_number(t, "small_loss", ""),
+           sgd_loss = golden_number(t, "sgd_loss", "");
+    for (size_t i = 0; i < t->n_owned; i++)
+        ED_GOTO(ed_tensor_clone(&gradients[i], outputs[1 + i]));
+    ED_GOTO(loss_after(&loss, t, gradients, small));
+    *differ += !near("a small step", "loss", loss, small_loss, step_tolerance * small_loss);
+    ED_GOTO(loss_after(&loss, t, gradients, sgd - small));
+    *differ += !near("a step", "loss", loss, sgd_loss, step_tolerance * sgd_loss);
+done:
+    for (size_t i = 0; i < t->n_owned; i++)
+        ed_tensor_free(gradients[i]);
+    return rc;
+}
+
 static void test_model(void **state)
 {
     training t = { 0 };
@@ -291,10 +328,13 @@ static void test_model(void **state)
         rc = execute(&t, outputs, run->reference);
     if (rc == ED_OK)
         differ = count_differences(&t, outputs);
-    else
+    if (rc == ED_OK && !*run->prefix) /* without scales: parameter i is wanted[i] */
+        rc = take_steps(&t, outputs, &differ);
+    if (rc != ED_OK)
         print_error("%s\n", ed_error_last());
     print_message("           %zu parameters and scales\n", t.n_wanted);
     release(&t);
+    assert_int_equal(rc, ED_OK);
     assert_int_equal(differ, 0);
 }
 

@@ -72,13 +72,28 @@ static void test_exp_edges(void **state)
         assert_true(fabs((double)ed_vector_exp(x) - exp((double)x)) <= 0x1p-149 + 2.4e-7 * exp(x));
 }
 
+static void test_tanh(void **state)
+{
+    (void)state;
+    double worst = 0;
+    for (int i = 0; i <= STEPS; i++) {
+        float x = at(-10, 10, i);
+        double want = tanh((double)x);
+        if (x != 0.0f)
+            worst = fmax(worst, fabs(((double)ed_vector_tanh(x) - want) / want));
+    }
+    assert_true(worst < 2e-7);
+    assert_true(ed_vector_tanh(INFINITY) == 1.0f && ed_vector_tanh(-FLT_MAX) == -1.0f);
+    assert_true(ed_vector_tanh(1e-40f) == 1e-40f && isnan(ed_vector_tanh(NAN)));
+    assert_true(ed_vector_tanh(-0.0f) == 0.0f && signbit(ed_vector_tanh(-0.0f)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_erf),
-        cmocka_unit_test(test_erf_edges),
-        cmocka_unit_test(test_exp),
-        cmocka_unit_test(test_exp_edges),
+        cmocka_unit_test(test_erf),  cmocka_unit_test(test_erf_edges),
+        cmocka_unit_test(test_exp),  cmocka_unit_test(test_exp_edges),
+        cmocka_unit_test(test_tanh),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

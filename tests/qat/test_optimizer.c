@@ -7,7 +7,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <math.h>
-#include <string.h>
 
 enum { N = 67 }; /* no multiple of a vector */
 

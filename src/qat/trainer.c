@@ -1,0 +1,241 @@
+/*
+ * The training loop.
+ *
+ *   epoch: every batch of the shuffled epoch is a step: teacher, training graph, gradients;
+ *          `accumulate` steps (fewer at an epoch's end) are one update; then validation of the
+ * graph as it would be written, a checkpoint
+ *
+ * The state after a step follows from the one before it and from (seed, epoch, batch): a run that
+ * goes on from a checkpoint is bit for bit the straight one.
+ */
+#include "qat/trainer.h"
+
+#include "base/clock.h"
+#include "data/shuffle.h"
+#include "qat/validate.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { NO_LABEL = -100 }; /* of CrossEntropyLoss: the sample does not count */
+
+/* ---- steps ---- */
+
+static int check_labels(const ed_trainer *t, const ed_batch *batch)
+{
+    ED_FAIL_IF(!batch->labels && t->settings.loss != ED_LOSS_DISTILL, ED_ENOTFOUND,
+               "%s: there is no dataset 'labels', which the loss '%s' needs; add it, or use "
+               "'distill'",
+               ed_dataset_name(t->train), t->settings.opts.loss);
+    for (int64_t i = 0; batch->labels && i < batch->size; i++) {
+        int64_t label = batch->labels[i];
+        ED_FAIL_IF(label != NO_LABEL && (label < 0 || label >= t->plan->classes), ED_EFORMAT,
+                   "%s: the label %lld is out of range; the model has classes 0 to %lld",
+                   ed_dataset_name(t->train), (long long)label, (long long)t->plan->classes - 1);
+    }
+    return ED_OK;
+}
+
+static int feed(ed_trainer *t, const ed_batch *batch)
+{
+    const ed_train_graph *plan = t->plan;
+    for (size_t i = 0; i < ed_graph_input_count(t->graph); i++)
+        t->inputs[i] = batch->inputs[i];
+    if (plan->labels != SIZE_MAX) {
+        ED_TRY(ed_tensor_view(&t->labels, ED_I64, &ED_SHAPE(batch->size), (void *)batch->labels));
+        t->inputs[plan->labels] = &t->labels;
+    }
+    if (plan->teacher != SIZE_MAX) {
+        ED_TRY(ed_exec_run(t->teacher_exec, batch->inputs, &t->teacher_logits));
+        t->inputs[plan->teacher] = t->teacher_logits;
+    }
+    return ED_OK;
+}
+
+static int64_t updates_of_run(const ed_trainer *t)
+{
+    int64_t accumulate = t->settings.opts.accumulate;
+    return t->settings.opts.epochs * ((t->batches + accumulate - 1) / accumulate);
+}
+
+static double learning_rate(const ed_trainer *t)
+{
+    const ed_qat_options *o = &t->settings.opts;
+    int64_t all = updates_of_run(t), next = t->state->updates;
+    return ed_schedule_rate(t->settings.schedule, o->learning_rate, o->warmup,
+                            next < all ? next : all - 1, all);
+}
+
+/* Averaged scales follow the steps until their share of the run is over. */
+static void follow(ed_trainer *t)
+{
+    double share = ed_qat_number(t->settings.opts.freeze_observers);
+    if (t->settings.scales != ED_SCALES_EMA)
+        return;
+    if ((double)t->state->updates < share * (double)updates_of_run(t))
+        ed_state_follow(t->state);
+    else
+        ed_exec_set_observer(t->exec, NULL, NULL);
+}
+
+static int learn(ed_trainer *t, const ed_batch *batch, ed_qat_report *r)
+{
+    ED_TRY(check_labels(t, batch));
+    ED_TRY(feed(t, batch));
+    ED_TRY(ed_exec_run(t->exec, t->inputs, t->outputs));
+    r->loss = (double)*(const float *)t->outputs[ED_TRAIN_LOSS]->data;
+    ED_FAIL_IF(!isfinite(r->loss), ED_ENONFINITE, "the loss is %g; try a smaller --lr, or --clip",
+               r->loss);
+    int64_t correct = 0, labelled = 0;
+    if (batch->labels)
+        ed_count_correct(&correct, &labelled, t->outputs[ED_TRAIN_LOGITS], batch->labels,
+                         batch->size);
+    r->accuracy = labelled ? 100.0 * (double)correct / (double)labelled : -1;
+    t->at.correct += correct;
+    t->at.labelled += labelled;
+    t->at.loss += r->loss;
+    t->at.steps++;
+    ed_state_add(t->state, t->outputs);
+    bool last = t->at.batch + 1 == t->batches;
+    if (last || t->state->summed == t->settings.opts.accumulate)
+        ED_TRY(ed_state_update(t->state, r->learning_rate));
+    follow(t);
+    return ED_OK;
+}
+
+static ed_qat_report new_report(const ed_trainer *t)
+{
+    return (ed_qat_report){ .epoch = t->at.epoch,
+                            .epochs = t->settings.opts.epochs,
+                            .steps = t->settings.opts.epochs * t->batches,
+                            .accuracy = -1,
+                            .val_loss = NAN,
+                            .val_accuracy = -1,
+                            .learning_rate = learning_rate(t) };
+}
+
+/* Log and report; *go_on is false when the caller of the library wants to stop. */
+static int tell(ed_trainer *t, ed_qat_report *r, bool *go_on)
+{
+    const ed_qat_options *o = &t->settings.opts;
+    double seconds = ed_clock_seconds() - t->started;
+    r->step = t->at.step;
+    r->images_per_second = seconds > 0 ? (double)(t->measured * t->plan->batch) / seconds : 0;
+    ED_TRY(ed_log_add(t, r));
+    *go_on = !o->report || o->report(o->report_ctx, r) == 0;
+    return ED_OK;
+}
+
+static int step(ed_trainer *t, bool *go_on)
+{
+    const ed_qat_options *o = &t->settings.opts;
+    ed_qat_report r = new_report(t);
+    ed_batch batch;
+    ED_TRY(ed_dataset_next(t->train, &batch));
+    ED_FAIL_IF(batch.size != t->plan->batch, ED_EINTERNAL,
+               "%s: a batch of %lld samples, not %lld; please report it", ed_dataset_name(t->train),
+               (long long)batch.size, (long long)t->plan->batch);
+    int rc = learn(t, &batch, &r);
+    if (rc != ED_OK)
+        return ed_error_context(rc, "step %lld of epoch %lld", (long long)t->at.batch + 1,
+                                (long long)t->at.epoch + 1);
+    t->at.batch++;
+    t->at.step++;
+    t->measured++;
+    ED_TRY(tell(t, &r, go_on));
+    bool due = o->checkpoint_every && t->at.step % o->checkpoint_every == 0;
+    return due || !*go_on ? ed_trainer_checkpoint(t) : ED_OK;
+}
+
+/* ---- epochs ---- */
+
+/* Is this epoch better than the best so far? Then keep it. */
+static int judge(ed_trainer *t, const ed_qat_report *r)
+{
+    ed_position *p = &t->at;
+    bool better = p->best_epoch < 0 || r->val_accuracy > p->best_accuracy ||
+                  (r->val_accuracy == p->best_accuracy && r->val_loss < p->best_val_loss);
+    if (!better)
+        return ED_OK;
+    p->best_epoch = p->epoch;
+    p->best_accuracy = r->val_accuracy;
+    p->best_val_loss = r->val_loss;
+    p->best_loss = r->loss;
+    return ed_state_keep(t->state);
+}
+
+static int end_epoch(ed_trainer *t, bool *go_on)
+{
+    const ed_qat_options *o = &t->settings.opts;
+    ed_position *p = &t->at;
+    ed_qat_report r = new_report(t);
+    double begin = ed_clock_seconds();
+    r.epoch_end = true;
+    r.loss = p->steps ? p->loss / (double)p->steps : NAN;
+    r.accuracy = p->labelled ? 100.0 * (double)p->correct / (double)p->labelled : -1;
+    if (t->val && ((p->epoch + 1) % o->val_every == 0 || p->epoch + 1 == o->epochs)) {
+        ed_state_export(t->state, t->graph);
+        ED_TRY(ed_qat_validate(&r.val_loss, &r.val_accuracy, t->graph, t->val, o));
+        ED_TRY(judge(t, &r));
+        t->started += ed_clock_seconds() - begin; /* the rate is that of training */
+    }
+    *p = (ed_position){ .epoch = p->epoch + 1,
+                        .step = p->step,
+                        .best_epoch = p->best_epoch,
+                        .last_loss = r.loss,
+                        .best_accuracy = p->best_accuracy,
+                        .best_val_loss = p->best_val_loss,
+                        .best_loss = p->best_loss };
+    ED_TRY(ed_trainer_checkpoint(t));
+    return tell(t, &r, go_on);
+}
+
+static bool has_patience(const ed_trainer *t)
+{
+    int64_t patience = t->settings.opts.patience, best = t->at.best_epoch;
+    return patience == 0 || best < 0 || t->at.epoch - 1 - best < patience;
+}
+
+static int run_epoch(ed_trainer *t, bool *go_on)
+{
+    ED_TRY(ed_dataset_epoch(t->train, t->at.epoch, t->at.batch));
+    while (*go_on && t->at.batch < t->batches)
+        ED_TRY(step(t, go_on));
+    return *go_on ? end_epoch(t, go_on) : ED_OK;
+}
+
+static int run(ed_trainer *t, ed_qat_result *result)
+{
+    bool go_on = true;
+    t->started = ed_clock_seconds();
+    while (go_on && t->at.epoch < t->settings.opts.epochs && has_patience(t))
+        ED_TRY(run_epoch(t, &go_on));
+    *result =
+        (ed_qat_result){ .steps = t->at.step,
+                         .best_epoch = t->at.best_epoch,
+                         .loss = t->at.steps ? t->at.loss / (double)t->at.steps : t->at.last_loss,
+                         .val_accuracy = -1,
+                         .interrupted = !go_on };
+    if (t->at.best_epoch >= 0) {
+        ed_state_restore(t->state);
+        result->loss = t->at.best_loss;
+        result->val_accuracy = t->at.best_accuracy;
+    }
+    ed_state_export(t->state, t->graph);
+    return ED_OK;
+}
+
+int ed_qat_train(ed_qat_result *result, ed_graph *graph, const ed_graph *teacher, ed_dataset *train,
+                 ed_dataset *val, const ed_qat_options *opts)
+{
+    ed_trainer t = { .graph = graph, .train = train, .val = val };
+    *result = (ed_qat_result){ .best_epoch = -1, .loss = NAN, .val_accuracy = -1 };
+    ED_FAIL_IF(train == val, ED_EINVAL,
+               "training and validation read one dataset; open the file twice");
+    int rc = ed_trainer_begin(&t, teacher, opts);
+    if (rc == ED_OK)
+        rc = run(&t, result);
+    int closed = ed_log_close(&t);
+    ed_trainer_clear(&t);
+    return rc == ED_OK ? closed : rc;
+}

@@ -1,0 +1,139 @@
+/* What a run needs before its first step: the training graph, the state, the executors. */
+#include "qat/trainer.h"
+
+#include "data/shuffle.h"
+
+#include <string.h>
+
+static int make_teacher(ed_trainer *t, const ed_graph *teacher, const ed_shape *shapes)
+{
+    const ed_qat_options *o = &t->settings.opts;
+    size_t n = ed_graph_input_count(t->graph);
+    if (t->settings.loss == ED_LOSS_LABELS)
+        return ED_OK;
+    ED_FAIL_IF(!teacher, ED_EINVAL, "the loss '%s' needs a teacher, the float model", o->loss);
+    ED_FAIL_IF(ed_graph_input_count(teacher) != n, ED_EMISMATCH,
+               "the teacher has %zu inputs, the model %zu; both must be of the same data",
+               ed_graph_input_count(teacher), n);
+    for (size_t i = 0; i < n; i++) {
+        ed_value_info a = ed_graph_input(t->graph, i), b = ed_graph_input(teacher, i);
+        ED_FAIL_IF(strcmp(a.name, b.name) != 0 || a.dtype != b.dtype, ED_EMISMATCH,
+                   "the teacher's input %zu is '%s' (%s), the model's '%s' (%s); both must be of "
+                   "the same data",
+                   i + 1, b.name, ed_dtype_name(b.dtype), a.name, ed_dtype_name(a.dtype));
+    }
+    ED_TRY(ed_logits_graph(&t->teacher, teacher));
+    ed_exec_options options = { .device = o->device, .precision = o->precision };
+    int rc = ed_exec_new(&t->teacher_exec, t->teacher, shapes, &options);
+    return rc == ED_OK ? rc : ed_error_context(rc, "the teacher");
+}
+
+/* Values whose largest number the scales follow. */
+static int list_observed(const char ***out, size_t *count, const ed_trainer *t)
+{
+    const ed_train_graph *plan = t->plan;
+    *count = 0;
+    *out = ed_calloc(plan->n_quantizers, sizeof **out);
+    if (!*out)
+        return ED_ENOMEM;
+    for (size_t i = 0; i < plan->n_quantizers && t->settings.scales == ED_SCALES_EMA; i++)
+        if (plan->scale_of[i] != SIZE_MAX)
+            (*out)[(*count)++] = plan->graph->values[plan->quantizers[i].input].name;
+    return ED_OK;
+}
+
+static int make_executor(ed_trainer *t)
+{
+    const ed_qat_options *o = &t->settings.opts;
+    const ed_graph *g = t->plan->graph;
+    ed_exec_options options = { .device = o->device, .precision = o->precision };
+    int rc = ED_OK;
+    ed_shape *shapes = ed_calloc(g->n_inputs, sizeof *shapes);
+    const char **observed = NULL;
+    t->inputs = ed_calloc(g->n_inputs, sizeof(void *));
+    t->outputs = ed_calloc(g->n_outputs, sizeof(void *));
+    if (!shapes || !t->inputs || !t->outputs)
+        ED_GOTO(ED_ENOMEM);
+    for (size_t i = 0; i < g->n_inputs; i++)
+        shapes[i] = g->values[g->inputs[i]].shape;
+    for (size_t i = 0; i < t->plan->n_params + t->plan->n_scales; i++)
+        t->inputs[t->plan->first_param + i] = t->state->inputs[i];
+    ED_GOTO(list_observed(&observed, &options.observed_count, t));
+    options.observed = observed;
+    ED_GOTO(ed_exec_new(&t->exec, g, shapes, &options));
+    if (options.observed_count)
+        ed_exec_set_observer(t->exec, ed_state_observe, t->state);
+    int64_t bytes = (int64_t)ed_exec_get_stats(t->exec).activation_bytes;
+    if (o->memory && bytes > o->memory)
+        rc = ed_error_set(ED_EINVAL,
+                          "a batch of %lld needs %lld MiB for activations, the limit is %lld MiB; "
+                          "use a smaller --batch, and --accumulate for the rest of it",
+                          (long long)t->plan->batch, (long long)(bytes >> 20),
+                          (long long)(o->memory >> 20));
+done:
+    ed_free(shapes);
+    ed_free(observed);
+    return rc;
+}
+
+static int make_plan(ed_trainer *t, const ed_shape *shapes)
+{
+    const ed_qat_options *o = &t->settings.opts;
+    const ed_train_spec spec = { .shapes = shapes,
+                                 .loss = t->settings.loss,
+                                 .scales = t->settings.scales,
+                                 .temperature = o->temperature,
+                                 .alpha = ed_qat_number(o->alpha),
+                                 .label_smoothing = o->label_smoothing,
+                                 .opts = o };
+    ED_TRY(ed_train_graph_new(&t->plan, t->graph, &spec));
+    ed_train_graph_tell(t->plan);
+    t->model_hash = ed_graph_hash(t->graph);
+    return ed_train_state_new(&t->state, t->plan, t->graph, &t->settings);
+}
+
+static int set_batch(ed_trainer *t, const ed_qat_options *given)
+{
+    ed_qat_options *o = &t->settings.opts;
+    const ed_shuffle shuffle = { .seed = o->seed, .augment = o->augment };
+    ED_TRY(ed_dataset_shuffle(t->train, &shuffle));
+    int64_t batch = ed_dataset_batch_size(t->train);
+    ED_FAIL_IF(given && given->batch && given->batch != batch, ED_EINVAL,
+               "batch is %lld, but %s was opened for batches of %lld", (long long)given->batch,
+               ed_dataset_name(t->train), (long long)batch);
+    o->batch = batch;
+    t->batches = ed_dataset_batches(t->train);
+    return ED_OK;
+}
+
+int ed_trainer_begin(ed_trainer *t, const ed_graph *teacher, const ed_qat_options *opts)
+{
+    int rc = ED_OK;
+    ED_TRY(ed_qat_options_read(&t->settings, opts));
+    ED_TRY(set_batch(t, opts));
+    ed_shape *shapes = ed_calloc(ed_graph_input_count(t->graph), sizeof *shapes);
+    if (!shapes)
+        return ED_ENOMEM;
+    ED_GOTO(ed_dataset_shapes(shapes, t->train, t->settings.opts.batch));
+    ED_GOTO(make_plan(t, shapes));
+    ED_GOTO(make_teacher(t, teacher, shapes));
+    t->teacher_hash = t->teacher ? ed_graph_hash(t->teacher) : 0;
+    ED_GOTO(make_executor(t));
+    t->at.best_epoch = -1;
+    ED_GOTO(ed_trainer_resume(t));
+    ED_GOTO(ed_log_open(t));
+done:
+    ed_free(shapes);
+    return rc;
+}
+
+void ed_trainer_clear(ed_trainer *t)
+{
+    ed_exec_free(t->exec);
+    ed_exec_free(t->teacher_exec);
+    ed_train_state_free(t->state);
+    ed_train_graph_free(t->plan);
+    ed_graph_free(t->teacher);
+    ed_free(t->inputs);
+    ed_free(t->outputs);
+}

@@ -1,0 +1,135 @@
+/* See validate.h. The graph is compiled anew each time: its weights are constants, as deployed. */
+#include "qat/validate.h"
+
+#include <math.h>
+
+static int64_t top_class(const float *row, int64_t classes)
+{
+    int64_t best = -1;
+    for (int64_t c = 0; c < classes; c++) {
+        if (isnan(row[c]))
+            return -1;
+        if (best < 0 || row[c] > row[best])
+            best = c;
+    }
+    return best;
+}
+
+void ed_count_correct(int64_t *correct, int64_t *labelled, const ed_tensor *logits,
+                      const int64_t *labels, int64_t n)
+{
+    int64_t classes = logits->shape.dim[1];
+    const float *x = logits->data;
+    *correct = *labelled = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (labels[i] < 0)
+            continue;
+        ++*labelled;
+        *correct += top_class(x + i * classes, classes) == labels[i];
+    }
+}
+
+/* -log softmax(row)[label] */
+static double cross_entropy(const float *row, int64_t classes, int64_t label)
+{
+    double most = -INFINITY, sum = 0;
+    for (int64_t c = 0; c < classes; c++)
+        most = fmax(most, row[c]);
+    for (int64_t c = 0; c < classes; c++)
+        sum += exp((double)row[c] - most);
+    return log(sum) + most - (double)row[label];
+}
+
+/* One executor for full batches, one for a smaller last one. */
+typedef struct validation {
+    ed_graph *graph; /* its one output is the logits */
+    ed_dataset *data;
+    ed_exec_options options;
+    ed_exec *full, *last;
+    int64_t samples, labelled, correct;
+    double loss;
+} validation;
+
+static int compile(ed_exec **out, const validation *v, int64_t size)
+{
+    ed_exec_options options = v->options;
+    options.share = v->full;
+    ed_shape *shapes = ed_calloc(ed_graph_input_count(v->graph), sizeof *shapes);
+    if (!shapes)
+        return ED_ENOMEM;
+    int rc = ed_dataset_shapes(shapes, v->data, size);
+    if (rc == ED_OK)
+        rc = ed_exec_new(out, v->graph, shapes, &options);
+    ed_free(shapes);
+    return rc;
+}
+
+static int check_batch(const validation *v, const ed_batch *batch, const ed_tensor *logits)
+{
+    char text[128];
+    ED_FAIL_IF(!batch->labels, ED_ENOTFOUND,
+               "%s: there is no dataset 'labels', which validation needs",
+               ed_dataset_name(v->data));
+    ED_FAIL_IF(logits->dtype != ED_F32 || logits->shape.rank != 2 ||
+                   logits->shape.dim[0] != batch->size,
+               ED_ESHAPE, "the model's logits are %s%s; validation needs float32 [N, classes]",
+               ed_dtype_name(logits->dtype), ed_shape_format(text, sizeof text, &logits->shape));
+    for (int64_t i = 0; i < batch->size; i++)
+        ED_FAIL_IF(batch->labels[i] >= logits->shape.dim[1], ED_EFORMAT,
+                   "%s: label %lld of sample %lld is out of range; the model has classes 0 to %lld",
+                   ed_dataset_name(v->data), (long long)batch->labels[i],
+                   (long long)(v->samples + i), (long long)logits->shape.dim[1] - 1);
+    return ED_OK;
+}
+
+static int run_batch(validation *v, const ed_batch *batch)
+{
+    const ed_tensor *logits;
+    int64_t correct, labelled;
+    ed_exec *exec = v->full;
+    if (batch->size != ed_dataset_batch_size(v->data)) {
+        if (!v->last)
+            ED_TRY(compile(&v->last, v, batch->size));
+        exec = v->last;
+    }
+    ED_TRY(ed_exec_run(exec, batch->inputs, &logits));
+    ED_TRY(check_batch(v, batch, logits));
+    ed_count_correct(&correct, &labelled, logits, batch->labels, batch->size);
+    v->correct += correct;
+    v->labelled += labelled;
+    for (int64_t i = 0; i < batch->size; i++)
+        if (batch->labels[i] >= 0)
+            v->loss += cross_entropy((const float *)logits->data + i * logits->shape.dim[1],
+                                     logits->shape.dim[1], batch->labels[i]);
+    v->samples += batch->size;
+    return ED_OK;
+}
+
+static int run_all(validation *v)
+{
+    ED_TRY(compile(&v->full, v, ed_dataset_batch_size(v->data)));
+    ED_TRY(ed_dataset_rewind(v->data));
+    for (;;) {
+        ed_batch batch;
+        ED_TRY(ed_dataset_next(v->data, &batch));
+        if (!batch.size)
+            return ED_OK;
+        ED_TRY(run_batch(v, &batch));
+    }
+}
+
+int ed_qat_validate(double *loss, double *accuracy, const ed_graph *quantized, ed_dataset *data,
+                    const ed_qat_options *opts)
+{
+    validation v = { .data = data,
+                     .options = { .device = opts->device, .precision = opts->precision } };
+    ED_TRY(ed_logits_graph(&v.graph, quantized));
+    int rc = run_all(&v);
+    double n = v.labelled ? (double)v.labelled : 1.0;
+    *loss = v.loss / n;
+    *accuracy = 100.0 * (double)v.correct / n;
+    ed_exec_free(v.last);
+    ed_exec_free(v.full);
+    ed_graph_free(v.graph);
+    return rc;
+}

@@ -1,0 +1,361 @@
+/*
+ * ed-qat: quantization-aware training. A float or quantized (QDQ) ONNX model and samples in, the
+ * trained QDQ model out.
+ *
+ * A float model is transformed and calibrated first, as ed-calibrate does it; it is then the
+ * teacher. A quantized one is trained from the scales that it has.
+ */
+#include "qat_report.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CALIBRATION_SAMPLES = 512 };
+
+static const char description[] =
+    "Train a quantized ONNX model so that it gives the answers of the float one. A float MODEL is "
+    "calibrated first (as ed-calibrate does it) and is its own teacher; a quantized one (QDQ) is "
+    "trained as it is, with --teacher for the float model. What trains is the graph that deploys: "
+    "weights are quantized anew in each step, gradients pass through rounding.\n\n"
+    "With --val the accuracy of the model as it would be written is measured after each epoch, and "
+    "the best epoch is kept. With --resume a run that was stopped goes on where it was, bit for "
+    "bit.\n\n"
+    "Without a MODEL the data's attribute `model' names it. The output is replaced whole or not at "
+    "all, and never the input.";
+
+static const char *const examples[] = {
+    "ed-qat model.onnx --data train.h5 --val test.h5",
+    "calibrate, train, write model_qat.onnx, and print the accuracy of all three",
+    "ed-qat model.onnx -d train.h5 -e 10 --augment flip,crop=4 --resume run.h5",
+    "a longer run that may be stopped and started again",
+    "ed-qat model_int8.onnx -d train.h5 --teacher model.onnx --scales lsq --weight-scales lsq",
+    "train a quantized model further, scales too",
+    "ed-qat model.onnx -d train.h5 --loss labels --freeze 'head.*' --log run.csv",
+    "learn from the labels; some parameters stay as they are",
+    NULL,
+};
+
+#define LISTING(function, at)                                                                      \
+    static bool function(size_t i, const char **name, const char **help)                           \
+    {                                                                                              \
+        const ed_qat_choice *choice = at(i);                                                       \
+        *name = choice ? choice->name : NULL;                                                      \
+        *help = choice ? choice->help : NULL;                                                      \
+        return choice != NULL;                                                                     \
+    }
+LISTING(optimizer_row, ed_optimizer_at)
+LISTING(schedule_row, ed_schedule_at)
+LISTING(loss_row, ed_loss_at)
+LISTING(scales_row, ed_scales_at)
+LISTING(weight_scales_row, ed_weight_scales_at)
+
+static const listing listings[] = {
+    { "Optimizers", optimizer_row },
+    { "Schedules", schedule_row },
+    { "Losses", loss_row },
+    { "Scales of activations", scales_row },
+    { "Scales of weights", weight_scales_row },
+    { "Methods", option_method_row },
+    { "Rules of target tensorrt", option_rule_row },
+    { NULL, NULL },
+};
+
+static const char *check(const settings *s)
+{
+    if (!s->data)
+        return "no samples: give --data FILE";
+    if (s->patience && !s->val)
+        return "--patience looks at the validation: give --val FILE";
+    if (s->checkpoint_every && !s->checkpoint && !s->resume)
+        return "--checkpoint-every needs --checkpoint FILE, or --resume FILE";
+    return NULL;
+}
+
+static const command qat_command = {
+    .name = "ed-qat",
+    .id = CMD_QAT,
+    .operands = "[MODEL.onnx]",
+    .max_operands = 1,
+    .summary = "quantization-aware training of an ONNX model",
+    .description = description,
+    .examples = examples,
+    .listings = listings,
+    .check = check,
+};
+
+typedef struct job {
+    const settings *s;
+    char *model, *output;
+    const char *device;
+    ed_graph *graph, *teacher; /* quantized; float, NULL: none */
+    ed_plan *plan;
+    ed_ranges *ranges;
+    ed_dataset *train, *val;
+    ed_qat_options opts;
+    ed_qat_result result;
+    qat_row rows[3];
+    size_t n_rows;
+} job;
+
+/* ---- files and options ---- */
+
+static int check_paths(job *j)
+{
+    const settings *s = j->s;
+    const char *inputs[] = { NULL, s->data, s->val, s->calib, s->teacher };
+    const char *outputs[] = { NULL, s->checkpoint, s->resume, s->log };
+    TRY(tool_model_path(&j->model, s));
+    if (s->output)
+        j->output = strdup(s->output);
+    else
+        TRY(tool_output_beside(&j->output, j->model, "_qat.onnx"));
+    if (!j->output)
+        return tool_fail(ED_ENOMEM, "memory ran out");
+    inputs[0] = j->model;
+    outputs[0] = j->output;
+    for (size_t o = 0; o < sizeof outputs / sizeof outputs[0]; o++) {
+        for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++)
+            if (tool_same_file(outputs[o], inputs[i]))
+                return tool_fail(ED_EINVAL,
+                                 "%s: it is read and would be overwritten; choose "
+                                 "another file to write",
+                                 outputs[o]);
+        for (size_t k = 0; k < o; k++)
+            if (tool_same_file(outputs[o], outputs[k]) && !(o == 2 && k == 1))
+                return tool_fail(ED_EINVAL, "%s: it would be written twice; choose another file",
+                                 outputs[o]);
+        if (outputs[o])
+            TRY(tool_check_output(outputs[o]));
+    }
+    return ED_OK;
+}
+
+/* A number whose zero was asked for: zero alone would be the default. */
+static double zero_is_none(const settings *s, const char *option, double value)
+{
+    return option_given(s, option) && value == 0 ? ED_QAT_NONE : value;
+}
+
+/* A checkpoint, or the one before it. */
+static bool is_there(const char *path)
+{
+    char *previous = NULL;
+    bool there = access(path, F_OK) == 0;
+    if (!there && asprintf(&previous, "%s.previous", path) >= 0) {
+        there = access(previous, F_OK) == 0;
+        free(previous);
+    }
+    return there;
+}
+
+static void fill_options(job *j)
+{
+    const settings *s = j->s;
+    j->opts = (ed_qat_options){
+        .epochs = s->epochs,
+        .accumulate = s->accumulate,
+        .optimizer = s->optimizer,
+        .schedule = s->schedule,
+        .loss = s->loss,
+        .scales = s->scales,
+        .weight_scales = s->weight_scales,
+        .learning_rate = s->learning_rate,
+        .momentum = zero_is_none(s, "momentum", s->momentum),
+        .weight_decay = zero_is_none(s, "weight-decay", s->weight_decay),
+        .clip = s->clip,
+        .warmup = s->warmup,
+        .temperature = s->temperature,
+        .alpha = zero_is_none(s, "alpha", s->alpha),
+        .label_smoothing = s->label_smoothing,
+        .freeze_observers = zero_is_none(s, "freeze-observers", s->freeze_observers),
+        .augment = s->augment,
+        .freeze = s->freeze.items,
+        .freeze_count = s->freeze.count,
+        .seed = (uint64_t)s->seed,
+        .deterministic = s->deterministic,
+        .val_every = s->val_every,
+        .patience = s->patience,
+        .memory = s->memory << 20,
+        .device = j->device,
+        .precision = s->precision,
+        .checkpoint = s->checkpoint ? s->checkpoint : s->resume,
+        .checkpoint_every = s->checkpoint_every,
+        .resume = s->resume && is_there(s->resume) ? s->resume : NULL,
+        .log = s->log,
+        .report = qat_progress,
+    };
+    if (s->resume && !j->opts.resume)
+        tool_note("%s is not there yet: the run begins anew", s->resume);
+}
+
+/* ---- models ---- */
+
+static int open_data(ed_dataset **out, const job *j, const char *path, int64_t limit, bool labels)
+{
+    ed_qat_options standard = { 0 };
+    ed_qat_defaults(&standard);
+    ed_dataset_options options = { .batch = j->s->batch, .limit = limit, .need_labels = labels };
+    if (!options.batch && !tool_fixed_batch(j->graph))
+        options.batch = standard.batch;
+    return ed_dataset_open(out, path, j->graph, &options);
+}
+
+static int calibrate(job *j)
+{
+    const settings *s = j->s;
+    ed_dataset *data = NULL;
+    const ed_plan_options plan = tool_plan_options(s);
+    const ed_calib_options calib = { .method = s->method,
+                                     .params.percentile = s->percentile,
+                                     .device = j->device,
+                                     .precision = s->precision,
+                                     .progress = tool_progress };
+    TRY(ed_transform(j->graph, &plan));
+    TRY(ed_graph_clone(&j->teacher, j->graph));
+    TRY(ed_plan_build(&j->plan, j->graph, ED_PHASE_QUANTIZE, &plan));
+    if (!ed_plan_point_count(j->plan))
+        return tool_fail(ED_EUNSUPPORTED,
+                         "%s: nothing in it can be quantized; ed-calibrate "
+                         "--verbose says why",
+                         j->model);
+    TRY(open_data(&data, j, s->calib ? s->calib : s->data, s->calib ? 0 : CALIBRATION_SAMPLES,
+                  false));
+    int rc = ed_calibrate(&j->ranges, j->graph, j->plan, data, &calib);
+    ed_dataset_close(data);
+    TRY(rc);
+    TRY(ed_calibrate_apply(j->plan, j->graph, j->ranges, &calib));
+    return ed_plan_apply(j->plan, j->graph);
+}
+
+static int read_models(job *j)
+{
+    const settings *s = j->s;
+    TRY(ed_onnx_read(&j->graph, j->model));
+    bool quantized = ed_graph_node_count(j->graph, "FakeQuantize") > 0;
+    if (!quantized)
+        TRY(calibrate(j));
+    else if (s->bits_w || s->bits_a)
+        return tool_fail(ED_EINVAL,
+                         "%s: it is quantized already; --bits-w and --bits-a are for a "
+                         "float model",
+                         j->model);
+    else
+        TRY(ed_transform(j->graph, NULL));
+    if (s->teacher) {
+        ed_graph_free(j->teacher);
+        j->teacher = NULL;
+        TRY(ed_onnx_read(&j->teacher, s->teacher));
+        TRY(ed_transform(j->teacher, NULL));
+    }
+    if (j->teacher || s->loss)
+        return tool_interrupted();
+    j->opts.loss = "labels";
+    tool_note("the model is quantized and there is no --teacher: it learns from the labels");
+    return tool_interrupted();
+}
+
+/* ---- before and after ---- */
+
+static int evaluate(job *j, const char *name)
+{
+    const ed_graph *graphs[] = { j->teacher ? j->teacher : j->graph, j->graph };
+    size_t count = j->teacher ? 2 : 1;
+    ed_eval_result results[2];
+    ed_eval_options options = { .device = j->device,
+                                .precision = j->s->precision,
+                                .progress = tool_progress };
+    if (!j->val)
+        return ED_OK;
+    TRY(ed_evaluate(results, graphs, count, j->val, &options));
+    if (j->n_rows == 0 && count == 2)
+        j->rows[j->n_rows++] = (qat_row){ "float", results[0] };
+    j->rows[j->n_rows++] = (qat_row){ name, results[count - 1] };
+    return ED_OK;
+}
+
+static int train(job *j)
+{
+    TRY(ed_qat_train(&j->result, j->graph, j->teacher, j->train, j->val, &j->opts));
+    if (!j->result.interrupted)
+        return ED_OK;
+    TRY(tool_interrupted() == ED_OK ? tool_fail(ED_EINTR, "stopped") : ED_OK);
+    if (j->opts.checkpoint)
+        return tool_fail(ED_EINTR,
+                         "stopped by a signal after %lld steps; no model was written; --resume %s "
+                         "goes on from there",
+                         (long long)j->result.steps, j->opts.checkpoint);
+    return tool_fail(ED_EINTR,
+                     "stopped by a signal after %lld steps; no file was changed; with --resume "
+                     "FILE a run can go on",
+                     (long long)j->result.steps);
+}
+
+static int write_model(const job *j)
+{
+    const settings *s = j->s;
+    ed_onnx_write_options options = {
+        .weights = s->weights && !strcmp(s->weights, "float") ? ED_WEIGHTS_FLOAT : ED_WEIGHTS_INT8,
+        .external_data = s->external_data,
+    };
+    TRY(ed_target_check(j->graph, s->target));
+    return ed_onnx_write(j->graph, j->output, &options);
+}
+
+static int report(job *j, double seconds)
+{
+    const settings *s = j->s;
+    ed_qat_defaults(&j->opts);
+    j->opts.batch = ed_dataset_batch_size(j->train);
+    qat_report r = { .model = j->model,
+                     .output = j->output,
+                     .data = s->data,
+                     .val = s->val,
+                     .opts = &j->opts,
+                     .result = &j->result,
+                     .rows = j->rows,
+                     .count = j->n_rows,
+                     .seconds = seconds };
+    if (s->json)
+        return qat_report_json(&r, stdout);
+    return s->quiet ? ED_OK : qat_report_table(&r, stdout);
+}
+
+static int run(job *j)
+{
+    double start = tool_seconds();
+    TRY(tool_device(&j->device, j->s->device));
+    TRY(check_paths(j));
+    fill_options(j);
+    TRY(read_models(j));
+    TRY(open_data(&j->train, j, j->s->data, j->s->limit, false));
+    if (j->s->val)
+        TRY(open_data(&j->val, j, j->s->val, 0, true));
+    TRY(evaluate(j, j->plan ? "calibrated" : "quantized"));
+    TRY(train(j));
+    TRY(evaluate(j, "trained"));
+    TRY(write_model(j));
+    return report(j, tool_seconds() - start);
+}
+
+int main(int argc, char **argv)
+{
+    settings s;
+    tool_begin(argv);
+    options_parse(&s, &qat_command, argc, argv);
+    job j = { .s = &s };
+    int rc = tool_start(&qat_command, &s);
+    if (rc == ED_OK)
+        rc = run(&j);
+    int status = tool_finish(rc);
+    ed_dataset_close(j.train);
+    ed_dataset_close(j.val);
+    ed_ranges_free(j.ranges);
+    ed_plan_free(j.plan);
+    ed_graph_free(j.graph);
+    ed_graph_free(j.teacher);
+    free(j.model);
+    free(j.output);
+    settings_free(&s);
+    return status;
+}
