@@ -149,9 +149,8 @@ void fake_trainer_run(fake_trainer *t, fake_training what)
             add(&t->list[i], what == FAKE_ADD_FIRST);
         return;
     }
-    t->done = (ed_device_updated){
-        .factor = 1, .bad_gradient = -1, .bad_weight = -1, .bad_channel = -1
-    };
+    t->done =
+        (ed_device_updated){ .factor = 1, .bad_gradient = -1, .bad_weight = -1, .bad_channel = -1 };
     if (what == FAKE_STEP)
         find_factor(t);
     if (t->done.bad_gradient < 0)
