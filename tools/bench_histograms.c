@@ -78,11 +78,10 @@ static void put_card(FILE *out, const bench *b, const bench_value *v)
     page_text(out, row->group);
     fputs("<br>", out);
     page_decibel(out, v->sqnr[0]);
-    fputs(" dB by ", out);
+    fputs(isfinite(v->sqnr[0]) ? " dB by " : " by ", out);
     page_text(out, row->method);
-    fprintf(out, " \xc2\xb7 %s%.4g to %s%.4g</span></figcaption>\n",
-            row->min < 0 ? "\xe2\x88\x92" : "", fabs(row->min), row->max < 0 ? "\xe2\x88\x92" : "",
-            fabs(row->max));
+    fprintf(out, "<br>%s%.4g to %s%.4g</span></figcaption>\n", row->min < 0 ? "\xe2\x88\x92" : "",
+            fabs(row->min), row->max < 0 ? "\xe2\x88\x92" : "", fabs(row->max));
     put_chart(out, b, v);
     put_numbers(out, b, v);
     fputs("</figure>\n", out);

@@ -156,13 +156,10 @@ static void put_cell(FILE *out, const bench *b, size_t i, column c)
 
 static void put_results(FILE *out, const bench *b)
 {
-    static const char *const titles[COLUMNS] = { "Top-1 %",
-                                                 "Top-5 %",
-                                                 "Drop",
-                                                 "Agree\xc2\xad"
-                                                 "ment %",
-                                                 "SQNR dB",
-                                                 "Seconds" };
+    /* with a soft hyphen in the longest one */
+    static const char *const titles[COLUMNS] = { "Top-1 %", "Top-5 %",
+                                                 "Drop",    "Agree\302\255ment %",
+                                                 "SQNR dB", "Seconds" };
     fputs("<section aria-labelledby=\"results\"><h2 id=\"results\">Results</h2>\n"
           "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Results\"><table "
           "class=\"results\"><thead><tr><th "
@@ -188,7 +185,9 @@ static void put_results(FILE *out, const bench *b)
     page_number(out, b->times[0].pass, 2);
     fputs(" s, and the evaluation of all models took ", out);
     page_number(out, b->evaluation, 2);
-    fputs(" s.</p>\n</section>\n", out);
+    fputs(" s. One test sample is ", out);
+    page_number(out, 100.0 / (double)b->models[0].result.samples, 2);
+    fputs(" points.</p>\n</section>\n", out);
 }
 
 int bench_html(FILE *out, const void *ctx)

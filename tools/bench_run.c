@@ -138,17 +138,21 @@ static int prepare(job *j)
     return tool_interrupted();
 }
 
+static int run_pass(job *j)
+{
+    bench *b = j->b;
+    return ed_calibrate_methods(b->ranges, b->graphs[0], b->plan, j->data, &j->calib, j->methods,
+                                b->methods);
+}
+
 static int calibrate(job *j)
 {
     bench *b = j->b;
-    int rc;
-    do {
-        rc = ed_calibrate_methods(b->ranges, b->graphs[0], j->b->plan, j->data, &j->calib,
-                                  j->methods, b->methods);
-        if (!tool_smaller_batch(&j->batch, rc, b->graphs[0], b->device))
-            break;
+    int rc = run_pass(j);
+    while (tool_smaller_batch(&j->batch, rc, b->graphs[0], b->device)) {
         TRY(open_data(j, b->calib, j->s->limit));
-    } while (rc != ED_OK);
+        rc = run_pass(j);
+    }
     TRY(rc);
     b->calib_samples = ed_dataset_count(j->data);
     b->nonfinite = ed_dataset_nonfinite(j->data);

@@ -3,7 +3,8 @@
  *
  *   SQNR = 10 log10( sum n c^2 / sum n (c - q(c))^2 ),  q(c) = min(rint(c / scale), qmax) scale
  *
- * over the bins, c the middle of a bin of |x| and n its count.
+ * over the bins, c the middle of a bin of |x| and n its count; the first bin, which holds the
+ * zeros, stands for zero.
  */
 #include "bench.h"
 
@@ -14,7 +15,7 @@
 double bench_sqnr(const ed_observation *seen, double scale, unsigned bits)
 {
     double qmax = (double)((1u << (bits - 1)) - 1), signal = 0, noise = 0;
-    for (size_t k = 0; k < seen->bins; k++) {
+    for (size_t k = 1; k < seen->bins; k++) {
         double n = (double)seen->counts[k];
         double c = ((double)k + 0.5) / (double)seen->bins * seen->range;
         double d = c - fmin(rint(c / scale), qmax) * scale;

@@ -136,4 +136,7 @@ $ ed-bench tiny.onnx -d data.h5 --test data.h5 --device cuda
 $ timeout --preserve-status -s INT 3 ed-bench tiny.onnx -d endless.h5 --test data.h5 --html never.html
 ! ed-bench: stopped by a signal; no file was changed
 = 130
+$ timeout --preserve-status -s INT 3 ed-bench -q tiny.onnx -d data.h5 --test data.h5 --train data.h5 -m mse -e 10000000 --json never.json
+! ed-bench: stopped by a signal; no file was changed
+= 130
 - ! ls | grep -e tmp- -e never
