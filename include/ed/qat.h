@@ -81,12 +81,13 @@ typedef struct ed_qat_result {
  * best epoch by validation; of the last one without).
  * @param graph    quantized (FakeQuantize nodes with their scales)
  * @param teacher  the float model (also transformed: it runs faster); NULL with loss "labels"
- * @param train    training samples
+ * @param train    training samples; read shuffled, from now on too. Its batch is the step's:
+ *                 opts->batch is 0, or the same
  * @param val      NULL: none
  * @return ED_OK (also when interrupted), ED_EINVAL (an option, by name), ED_EUNSUPPORTED (an
  *         operator without gradient, by node), ED_ENONFINITE (the loss is NaN: step, group,
- * advice), ED_EMISMATCH (a checkpoint of another model or other options), ED_EIO, ED_EFORMAT,
- * ED_ENOMEM
+ * advice), ED_EMISMATCH (a checkpoint of another model or other options), ED_ENOTFOUND (a pattern
+ * of `freeze` that fits nothing, no labels), ED_EIO, ED_EFORMAT, ED_ENOMEM
  */
 ED_API int ed_qat_train(ed_qat_result *result, ed_graph *graph, const ed_graph *teacher,
                         ed_dataset *train, ed_dataset *val, const ed_qat_options *opts);

@@ -37,8 +37,8 @@ static const char *gemm_refusal(gemm_case *c, const ed_kernel_plan *p)
     static const int64_t swap[] = { 1, 0 };
     const ed_node *node = p->nodes[0];
     const ed_gemm_params *params = p->params[0];
-    c->x = ed_view_dense(p, node->in[0]);
-    c->w = ed_view_dense(p, node->in[1]);
+    c->x = c->constant ? ed_view_dense(p, node->in[0]) : ed_view_of(p, node->in[0]);
+    c->w = c->constant ? ed_view_dense(p, node->in[1]) : ed_view_of(p, node->in[1]);
     c->y = p->types[node->out[0]].shape;
     c->bias = params->beta == 0.0f ? ED_NONE : ed_node_in(node, 2); /* 0: C is not read */
     if (params->trans_a)

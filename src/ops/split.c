@@ -141,7 +141,8 @@ static int split_gradient(ed_grad *g)
         return ED_ENOMEM;
     for (uint32_t i = 0; i < g->n_out; i++) {
         in[i] = g->dout[i];
-        shape.dim[axis] = part_at(&p, i);
+        shape.dim[axis] =
+            g->out[i] == ED_NONE ? part_at(&p, i) : ed_grad_shape(g, g->out[i])->dim[axis];
         if (in[i] == ED_NONE)
             ED_GOTO(ed_grad_zeros(g, &in[i], &shape));
     }

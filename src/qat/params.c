@@ -150,6 +150,22 @@ static void look_at_node(const ed_node *node, bool *trains, bool *depends)
             depends[node->out[i]] = any;
 }
 
+/* A pattern that fits nothing is a slip of the pen. */
+static int check_freeze(const ed_graph *g, const ed_qat_options *opts)
+{
+    for (size_t i = 0; opts && i < opts->freeze_count; i++) {
+        bool fits = false;
+        for (size_t v = 0; v < g->n_values && !fits; v++)
+            fits = g->values[v].constant && g->values[v].constant->dtype == ED_F32 &&
+                   fnmatch(opts->freeze[i], g->values[v].name, 0) == 0;
+        ED_FAIL_IF(!fits, ED_ENOTFOUND,
+                   "no parameter of the model is named '%s', which is to be frozen; * and ? stand "
+                   "for other characters, --verbose lists the parameters",
+                   opts->freeze[i]);
+    }
+    return ED_OK;
+}
+
 static int choose(bool *trains, const ed_graph *g, const ed_qat_options *opts)
 {
     ed_id *order = NULL;
@@ -186,7 +202,9 @@ int ed_params_find(ed_param **out, size_t *count, const ed_graph *graph, const e
     size_t n = 0;
     *out = NULL;
     *count = 0;
-    int rc = trains && params ? choose(trains, graph, opts) : ED_ENOMEM;
+    int rc = trains && params ? check_freeze(graph, opts) : ED_ENOMEM;
+    if (rc == ED_OK)
+        rc = choose(trains, graph, opts);
     for (size_t v = 0; rc == ED_OK && v < graph->n_values; v++) {
         uses u = { 0 };
         if (!trains[v])

@@ -230,6 +230,8 @@ int ed_qat_train(ed_qat_result *result, ed_graph *graph, const ed_graph *teacher
 {
     ed_trainer t = { .graph = graph, .train = train, .val = val };
     *result = (ed_qat_result){ .best_epoch = -1, .loss = NAN, .val_accuracy = -1 };
+    ED_FAIL_IF(train == val, ED_EINVAL,
+               "training and validation read one dataset; open the file twice");
     int rc = ed_trainer_begin(&t, teacher, opts);
     if (rc == ED_OK)
         rc = run(&t, result);

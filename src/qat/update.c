@@ -8,11 +8,14 @@
  */
 #include "qat/state.h"
 
+#include "base/parallel.h"
 #include "qat/clip.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
+enum { GRAIN = 32768 /* elements worth a thread */ };
 static const double ema = 0.01;           /* weight of a step in the averages */
 static const float least_amax = 0x1p-24f; /* below it a scale is no useful number */
 
@@ -35,18 +38,42 @@ int ed_state_requantize(ed_train_state *s)
 
 /* ---- averages ---- */
 
+/* The largest |x|, as bits: without the sign they sort like the numbers, NaN above all. */
+typedef struct largest_job {
+    const float *x;
+    atomic_uint bits;
+} largest_job;
+
+static void find_largest(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    largest_job *job = ctx;
+    unsigned most = 0;
+    (void)thread;
+    for (int64_t i = begin; i < end; i++) {
+        unsigned bits;
+        memcpy(&bits, &job->x[i], sizeof bits);
+        bits &= 0x7fffffffu;
+        most = bits > most ? bits : most;
+    }
+    unsigned seen = atomic_load(&job->bits);
+    while (seen < most && !atomic_compare_exchange_weak(&job->bits, &seen, most))
+        ;
+}
+
 int ed_state_observe(void *ctx, const char *value, const float *data, int64_t numel,
                      int64_t padding)
 {
     ed_train_state *s = ctx;
     const ed_train_graph *plan = s->plan;
     ed_id id = ed_graph_find_value(plan->graph, value);
-    float most = 0;
+    largest_job job = { .x = data };
+    float most;
     (void)padding; /* zeros */
-    for (int64_t i = 0; i < numel; i++) {
-        float x = fabsf(data[i]);
-        most = x > most ? x : most;
-    }
+    ed_parallel_for(numel, GRAIN, find_largest, &job);
+    unsigned bits = atomic_load(&job.bits);
+    memcpy(&most, &bits, sizeof most);
+    if (!isfinite(most))
+        return ED_OK; /* the loss tells */
     for (size_t i = 0; i < plan->n_quantizers; i++) {
         size_t scale = plan->scale_of[i];
         if (plan->quantizers[i].input == id && scale != SIZE_MAX)

@@ -54,6 +54,60 @@ static void linear_layers_add_residuals(void **state)
     }
 }
 
+/* As in training: weights and bias are inputs of the graph, the operands of the gradients are
+ * turned and reshaped. */
+static void layers_whose_weights_are_inputs(void **state)
+{
+    static const struct {
+        const char *nodes;
+        uint32_t steps;
+    } ways[] = {
+        { "m = MatMul(x, w) @g\nh = Add(m, b) @g\ny = Relu(h) @g\n", 1 },
+        { "m = MatMul(x, w) @g\nh = Add(b, m) @g\nr = Relu(x)\nn = MatMul(r, w) @h\n"
+          "k = Add(n, b) @h\ny = Add(k, h)\n",
+          3 },
+        { "t = Transpose(w)\ny = MatMul(x, t)\n", 1 },
+        { "f = Flatten(x) {axis=2}\ng = Gemm(f, w, b) {transB=1}\ny = Relu(g)\n", 2 },
+        { "f = Flatten(x) {axis=2}\ny = Gemm(f, f) {transA=1}\n", 1 },
+        { "f = Flatten(x) {axis=2}\ng = Gemm(f, f, b) {transA=1}\ny = Gemm(w, g) {transA=1, "
+          "transB=1}\n",
+          2 },
+    };
+    char text[512];
+    (void)state;
+    for (size_t i = 0; i < ED_LENGTH(ways); i++) {
+        snprintf(text, sizeof text,
+                 "graph t opset 17\ninput x: f32[N, 4, 8]\ninput w: f32[8, 8]\n"
+                 "input b: f32[8]\n%soutput y\n",
+                 ways[i].nodes);
+        compiled fast = check_against_reference(text, 8, TOLERANCE);
+        assert_false(plan_says(fast.exec, "[reference]"));
+        assert_int_equal(ed_exec_get_stats(fast.exec).steps, ways[i].steps);
+        release(&fast);
+    }
+}
+
+/* One row: the bias has the shape of the result, and may be the residual too. */
+static void bias_and_residual_are_one(void **state)
+{
+    static const char *const nodes[] = {
+        "h = Add(m, r) @g\ny = Add(h, r)\n",
+        "s = Reshape(r, flat)\nh = Add(m, s) @g\ny = Add(h, r)\n",
+        "h = Add(m, c) @g\ny = Add(h, r)\n",
+    };
+    char text[512];
+    (void)state;
+    for (size_t i = 0; i < ED_LENGTH(nodes); i++) {
+        snprintf(text, sizeof text,
+                 "graph t opset 17\ninput x: f32[N, 8]\ninput v: f32[1, 64]\ninput c: f32[1, 8]\n"
+                 "const flat: i64[1] = {8}\nconst square: i64[2] = {8, 8}\n"
+                 "w = Reshape(v, square)\nr = Relu(c)\nm = MatMul(x, w) @g\n%soutput y\n",
+                 nodes[i]);
+        compiled fast = check_against_reference(text, 1, TOLERANCE);
+        release(&fast);
+    }
+}
+
 static void gelu_follows_a_linear_layer(void **state)
 {
     static const char *const attributes[] = { "", " {approximate=\"tanh\"}" };
@@ -121,6 +175,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_of_batches),
         cmocka_unit_test(linear_layers_add_residuals),
+        cmocka_unit_test(layers_whose_weights_are_inputs),
+        cmocka_unit_test(bias_and_residual_are_one),
         cmocka_unit_test(gelu_follows_a_linear_layer),
         cmocka_unit_test(gelu_written_with_erf),
     };

@@ -8,9 +8,10 @@ from golden_resize import Resampling
 
 @op("ed::GatherGrad")
 def gather_grad(x, attrs, opset):
-    shape, axis = attrs["input_shape"], attrs.get("axis", 0)
+    shape, axis = attrs["input_shape"], attrs.get("axis", 0) % len(attrs["input_shape"])
     dx = np.zeros(shape)
-    np.add.at(np.moveaxis(dx, axis, 0), x[1], np.moveaxis(x[0], range(axis % len(shape), axis % len(shape) + x[1].ndim), range(x[1].ndim)))
+    rows = np.moveaxis(x[0], range(axis, axis + x[1].ndim), range(x[1].ndim))
+    np.add.at(np.moveaxis(dx, axis, 0), x[1], rows)
     return dx
 
 
