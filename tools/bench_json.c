@@ -23,6 +23,15 @@ static json_t *text_or_null(const char *text)
     return text ? json_string(text) : json_null();
 }
 
+/* A list that lacks a member is none. */
+static void append(json_t **list, json_t *member)
+{
+    if (json_array_append_new(*list, member) == 0)
+        return;
+    json_decref(*list);
+    *list = NULL;
+}
+
 static json_t *model_json(const bench *b, size_t i)
 {
     const ed_eval_result *r = &b->models[i].result;
@@ -43,7 +52,7 @@ static json_t *models_json(const bench *b)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < b->count; i++)
-        json_array_append_new(list, model_json(b, i));
+        append(&list, model_json(b, i));
     return list;
 }
 
@@ -52,10 +61,9 @@ static json_t *groups_json(const bench *b)
     json_t *list = json_array();
     for (size_t i = 0; i < b->group_count; i++) {
         const bench_group *g = &b->groups[i];
-        json_array_append_new(list, json_pack("{ss ss ss so so}", "kind", g->info.kind, "name",
-                                              g->info.name, "value", g->info.output,
-                                              "calibrated_sqnr_db", number(g->calibrated),
-                                              "trained_sqnr_db", number(g->trained)));
+        append(&list, json_pack("{ss ss ss so so}", "kind", g->info.kind, "name", g->info.name,
+                                "value", g->info.output, "calibrated_sqnr_db",
+                                number(g->calibrated), "trained_sqnr_db", number(g->trained)));
     }
     return list;
 }
@@ -68,7 +76,7 @@ static json_t *counts_json(const ed_observation *seen)
     while (used && !seen->counts[used - 1])
         used--;
     for (size_t k = 0; k < used; k++)
-        json_array_append_new(list, json_integer((json_int_t)seen->counts[k]));
+        append(&list, json_integer((json_int_t)seen->counts[k]));
     return list;
 }
 
@@ -95,7 +103,7 @@ static json_t *values_json(const bench *b)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < b->value_count; i++)
-        json_array_append_new(list, value_json(b, &b->values[i]));
+        append(&list, value_json(b, &b->values[i]));
     return list;
 }
 
@@ -111,7 +119,7 @@ static json_t *curve_json(const bench_curve *curve, bool epochs)
             json_object_set_new(point, "val_loss", known(p->val_loss));
             json_object_set_new(point, "val_top1", known(p->val_accuracy));
         }
-        json_array_append_new(list, point);
+        append(&list, point);
     }
     return list;
 }

@@ -122,6 +122,13 @@ def run_bench(folder, model, *arguments):
     return page.read_text(encoding="utf-8"), json.loads(numbers.read_text(encoding="utf-8"))
 
 
+def tool_page(folder, model):
+    page = folder / "page.html"
+    tool("ed-bench", model, "--calib", DATASETS / "digits_calib.h5", "--test", DATASETS / "digits_test.h5",
+         "--methods", "mse", "--html", page, "-q")
+    return page.read_text(encoding="utf-8")
+
+
 def check_escaping(folder):
     """Names from the model and the command line are text, never markup."""
     path = folder / "a<b>&\"'.onnx"
@@ -132,6 +139,13 @@ def check_escaping(folder):
     page = check_page(text)
     assert path.name in page.text and "<b>&\"'.ou" in page.text and "<b>&" not in text
     assert "<b>&\"'.ou" in [value["value"] for value in numbers["values"]]
+
+    path.write_bytes(original.replace(b"relu1.out", b"\xff\xe2\x82u1\x01out"))  # no UTF-8
+    text = tool_page(folder, path)
+    assert "\ufffd\ufffd\ufffdu1\ufffdout" in check_page(text).text
+    run = subprocess.run([TOOLS / "ed-bench", path, "--calib", DATASETS / "digits_calib.h5", "--test",
+                          DATASETS / "digits_test.h5", "--methods", "mse", "--json", "-"], capture_output=True)
+    assert run.returncode == 1 and b"not UTF-8" in run.stderr and not run.stdout, run
 
 
 def main():
