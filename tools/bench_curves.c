@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { WIDTH = 360, HEIGHT = 200, LEFT = 42, RIGHT = 8, TOP = 10, BOTTOM = 26, POINTS = 200 };
+enum { WIDTH = 360, HEIGHT = 200, LEFT = 54, RIGHT = 8, TOP = 10, BOTTOM = 26, POINTS = 200 };
 
 typedef double (*figure)(const ed_qat_report *point);
 
@@ -25,6 +25,11 @@ static double val_loss_of(const ed_qat_report *p)
 static double val_accuracy_of(const ed_qat_report *p)
 {
     return p->val_accuracy >= 0 ? p->val_accuracy : NAN;
+}
+
+static double speed_of(const ed_qat_report *p)
+{
+    return p->images_per_second;
 }
 
 /* One chart: training by step, validation by epoch; either may be NULL. Losses have a chart each:
@@ -92,8 +97,12 @@ static bool scale_axis(chart *c)
     c->tick = tick_of(span);
     c->low = floor(low / c->tick) * c->tick;
     c->high = ceil(high / c->tick) * c->tick;
-    if (!(c->high > c->low))
-        c->high = c->low + c->tick;
+    if (c->high > c->low)
+        return true;
+    if (c->low > 0) /* room below: 100 % stays the top */
+        c->low -= c->tick;
+    else
+        c->high += c->tick;
     return true;
 }
 
@@ -182,25 +191,37 @@ static void put_chart(FILE *out, chart c)
     fputs("</figure>\n", out);
 }
 
+/* A column of the table of epochs. */
+typedef struct epoch_column {
+    const char *title;
+    figure value;
+    int decimals;
+    bool validation;
+} epoch_column;
+
 static void put_epochs(FILE *out, const bench *b)
 {
-    static const char *const titles[] = { "Loss", "Top-1 %", "Val. loss", "Val. top-1 %",
-                                          "Images/s" };
+    static const epoch_column columns[] = {
+        { "Loss", loss_of, 4, false },         { "Top-1 %", accuracy_of, 2, false },
+        { "Val. loss", val_loss_of, 4, true }, { "Val. top-1 %", val_accuracy_of, 2, true },
+        { "Images/s", speed_of, 0, false },
+    };
+    const size_t n = sizeof columns / sizeof columns[0];
     fputs("<div class=\"scroll\" tabindex=\"0\" role=\"region\" "
           "aria-label=\"Epochs\"><table><thead><tr><th scope=\"col\">Epoch</th>",
           out);
-    for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++)
-        fprintf(out, "<th scope=\"col\" class=\"num\">%s</th>", titles[i]);
+    for (size_t k = 0; k < n; k++)
+        if (b->val || !columns[k].validation)
+            fprintf(out, "<th scope=\"col\" class=\"num\">%s</th>", columns[k].title);
     fputs("</tr></thead><tbody>\n", out);
     for (size_t i = 0; i < b->epochs.count; i++) {
         const ed_qat_report *p = &b->epochs.points[i];
-        const double figures[] = { p->loss, accuracy_of(p), val_loss_of(p), val_accuracy_of(p),
-                                   p->images_per_second };
-        static const int decimals[] = { 4, 2, 4, 2, 0 };
         fprintf(out, "<tr><th scope=\"row\">%lld</th>", (long long)p->epoch + 1);
-        for (size_t k = 0; k < sizeof figures / sizeof figures[0]; k++) {
+        for (size_t k = 0; k < n; k++) {
+            if (!b->val && columns[k].validation)
+                continue;
             fputs("<td class=\"num\">", out);
-            page_number(out, figures[k], decimals[k]);
+            page_number(out, columns[k].value(p), columns[k].decimals);
             fputs("</td>", out);
         }
         fputs("</tr>\n", out);

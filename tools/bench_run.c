@@ -247,6 +247,7 @@ static int evaluate(job *j, ed_eval_result *results, const ed_graph *const *grap
     options->precision = j->s->precision;
     options->autotune = j->s->autotune;
     options->progress = tool_progress;
+    j->batch = tool_batch(j->s->batch, j->b->graphs[0], j->b->device); /* not that of other data */
     TRY(open_data(j, j->b->test, limit));
     int rc = ed_evaluate(results, graphs, n, j->data, options);
     while (tool_smaller_batch(&j->batch, rc, j->b->graphs[0], j->b->device)) {

@@ -99,7 +99,7 @@ const char *const bench_style[] = {
     ".2rem}"
     ".results,.results thead th{font-size:.75rem}"
     ".bars .bar{width:30%;min-width:4rem}}\n"
-    "@media print{body{max-width:none;padding:0}section{margin-top:2rem}"
+    "@media print{:root{--ground:#fff}body{max-width:none;padding:0}section{margin-top:2rem}"
     ".scroll{overflow:visible}tr{break-inside:avoid}h2{break-after:avoid}}\n",
     NULL,
 };
