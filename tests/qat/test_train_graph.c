@@ -332,50 +332,50 @@ static void test_recompute(void **unused)
         ed_free(stored);
     }
     ed_graph_free(graph);
+}
 
-    /* Activations whose gradients read what they give are part of the convolution's step. */
-    static void test_activations_stay_fused(void **unused)
-    {
-        (void)unused;
-        static const char *const activations[] = { "Relu",        "Clip",    "LeakyRelu",
-                                                   "HardSigmoid", "Sigmoid", "Tanh" };
-        for (size_t i = 0; i < ED_LENGTH(activations); i++) {
-            char text[512], step[64];
-            snprintf(text, sizeof text,
-                     "graph t opset 17\ninput x: f32[N, 4, 6, 6]\n"
-                     "const w: f32[8, 4, 3, 3] = random(1)\nconst v: f32[8, 3] = random(2)\n"
-                     "const lo: f32[] = {0}\nconst hi: f32[] = {6}\nc = Conv(x, w) @g\n"
-                     "r = %s(c%s) @g\np = GlobalAveragePool(r)\nf = Flatten(p)\n"
-                     "y = MatMul(f, v)\noutput y\n",
-                     activations[i], strcmp(activations[i], "Clip") == 0 ? ", lo, hi" : "");
-            snprintf(step, sizeof step, "Conv 'c' + %s 'r'", activations[i]);
-            ed_graph *graph = graph_from(text, false);
-            ed_train_spec spec = spec_of(&ED_SHAPE(2, 4, 6, 6), ED_LOSS_LABELS);
-            ed_train_graph *t = build(graph, &spec);
-            ed_shape shapes[] = { ED_SHAPE(2, 4, 6, 6), ED_SHAPE(2), ED_SHAPE(8, 4, 3, 3),
-                                  ED_SHAPE(8, 3) };
-            ed_exec *exec = NULL;
-            assert_int_equal(ed_exec_new(&exec, t->graph, shapes, NULL), ED_OK);
-            assert_true(plan_says(exec, step));
-            ed_exec_free(exec);
-            ed_train_graph_free(t);
-            ed_graph_free(graph);
-        }
+/* Activations whose gradients read what they give are part of the convolution's step. */
+static void test_activations_stay_fused(void **unused)
+{
+    (void)unused;
+    static const char *const activations[] = { "Relu",        "Clip",    "LeakyRelu",
+                                               "HardSigmoid", "Sigmoid", "Tanh" };
+    for (size_t i = 0; i < ED_LENGTH(activations); i++) {
+        char text[512], step[64];
+        snprintf(text, sizeof text,
+                 "graph t opset 17\ninput x: f32[N, 4, 6, 6]\n"
+                 "const w: f32[8, 4, 3, 3] = random(1)\nconst v: f32[8, 3] = random(2)\n"
+                 "const lo: f32[] = {0}\nconst hi: f32[] = {6}\nc = Conv(x, w) @g\n"
+                 "r = %s(c%s) @g\np = GlobalAveragePool(r)\nf = Flatten(p)\n"
+                 "y = MatMul(f, v)\noutput y\n",
+                 activations[i], strcmp(activations[i], "Clip") == 0 ? ", lo, hi" : "");
+        snprintf(step, sizeof step, "Conv 'c' + %s 'r'", activations[i]);
+        ed_graph *graph = graph_from(text, false);
+        ed_train_spec spec = spec_of(&ED_SHAPE(2, 4, 6, 6), ED_LOSS_LABELS);
+        ed_train_graph *t = build(graph, &spec);
+        ed_shape shapes[] = { ED_SHAPE(2, 4, 6, 6), ED_SHAPE(2), ED_SHAPE(8, 4, 3, 3),
+                              ED_SHAPE(8, 3) };
+        ed_exec *exec = NULL;
+        assert_int_equal(ed_exec_new(&exec, t->graph, shapes, NULL), ED_OK);
+        assert_true(plan_says(exec, step));
+        ed_exec_free(exec);
+        ed_train_graph_free(t);
+        ed_graph_free(graph);
     }
+}
 
-    int main(void)
-    {
-        const struct CMUnitTest tests[] = {
-            cmocka_unit_test(test_inputs_and_outputs),
-            cmocka_unit_test(test_params),
-            cmocka_unit_test(test_freeze),
-            cmocka_unit_test(test_refused),
-            cmocka_unit_test(test_gradients),
-            cmocka_unit_test(test_computed_shape),
-            cmocka_unit_test(test_tied_scales),
-            cmocka_unit_test(test_recompute),
-
-            cmocka_unit_test(test_activations_stay_fused),
-        };
-        return cmocka_run_group_tests(tests, NULL, NULL);
-    }
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_inputs_and_outputs),
+        cmocka_unit_test(test_params),
+        cmocka_unit_test(test_freeze),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_computed_shape),
+        cmocka_unit_test(test_tied_scales),
+        cmocka_unit_test(test_recompute),
+        cmocka_unit_test(test_activations_stay_fused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
