@@ -8,10 +8,11 @@
 
 #include <string.h>
 
-/* The format of dy, or of the forward value v where dy is row-major; bfloat16 if one of them is. */
+/* The format of dy, or of the forward value v where dy is row-major; bfloat16 if both are: a value
+ * that is rounded may be on another side of a bound. */
 static ed_layout layout_of(const ed_kernel_plan *p, ed_id dy, ed_id v)
 {
-    bool bf16 = ed_layout_element(p->layouts[dy]) == 2 || ed_layout_element(p->layouts[v]) == 2;
+    bool bf16 = ed_layout_element(p->layouts[dy]) == 2 && ed_layout_element(p->layouts[v]) == 2;
     return ed_layout_with_bf16(p->layouts[ed_cuda_is_nhwc(p->layouts[dy]) ? dy : v], bf16);
 }
 
