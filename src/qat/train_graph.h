@@ -13,6 +13,7 @@
 #define QAT_TRAIN_GRAPH_H
 
 #include "qat/params.h"
+#include "qat/recompute.h"
 
 /* How activation scales follow; row i of ed_scales_at(). */
 typedef enum ed_activation_scaling {
@@ -30,6 +31,7 @@ typedef struct ed_train_spec {
     ed_loss_kind loss;
     ed_activation_scaling scales;
     double temperature, alpha, label_smoothing;
+    int64_t recompute;          /* ED_RECOMPUTE_..., or segments; see recompute.h */
     const ed_qat_options *opts; /* freeze */
 } ed_train_spec;
 

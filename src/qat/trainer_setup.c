@@ -63,20 +63,13 @@ static int make_executor(ed_trainer *t)
     ED_GOTO(ed_exec_new(&t->exec, g, shapes, &options));
     if (options.observed_count)
         ed_exec_set_observer(t->exec, ed_state_observe, t->state);
-    int64_t bytes = (int64_t)ed_exec_get_stats(t->exec).activation_bytes;
-    if (o->memory && bytes > o->memory)
-        rc = ed_error_set(ED_EINVAL,
-                          "a batch of %lld needs %lld MiB for activations, the limit is %lld MiB; "
-                          "use a smaller --batch, and --accumulate for the rest of it",
-                          (long long)t->plan->batch, (long long)(bytes >> 20),
-                          (long long)(o->memory >> 20));
 done:
     ed_free(shapes);
     ed_free(observed);
     return rc;
 }
 
-static int make_plan(ed_trainer *t, const ed_shape *shapes)
+static int make_plan(ed_trainer *t, const ed_shape *shapes, int64_t recompute)
 {
     const ed_qat_options *o = &t->settings.opts;
     const ed_train_spec spec = { .shapes = shapes,
@@ -85,11 +78,64 @@ static int make_plan(ed_trainer *t, const ed_shape *shapes)
                                  .temperature = o->temperature,
                                  .alpha = ed_qat_number(o->alpha),
                                  .label_smoothing = o->label_smoothing,
+                                 .recompute = recompute,
                                  .opts = o };
     ED_TRY(ed_train_graph_new(&t->plan, t->graph, &spec));
-    ed_train_graph_tell(t->plan);
     t->model_hash = ed_graph_hash(t->graph);
     return ed_train_state_new(&t->state, t->plan, t->graph, &t->settings);
+}
+
+/* Graph, state and executor. */
+static int make(ed_trainer *t, const ed_shape *shapes, int64_t recompute)
+{
+    ED_TRY(make_plan(t, shapes, recompute));
+    return make_executor(t);
+}
+
+static void unmake(ed_trainer *t)
+{
+    ed_exec_free(t->exec);
+    ed_train_state_free(t->state);
+    ed_train_graph_free(t->plan);
+    ed_free(t->inputs);
+    ed_free(t->outputs);
+    t->exec = NULL;
+    t->state = NULL;
+    t->plan = NULL;
+    t->inputs = t->outputs = NULL;
+}
+
+static int64_t activation_bytes(const ed_trainer *t)
+{
+    return (int64_t)ed_exec_get_stats(t->exec).activation_bytes;
+}
+
+/* Within the memory that activations may have: more and more of them are recomputed. */
+static int make_within(ed_trainer *t, const ed_shape *shapes)
+{
+    static const int64_t ways[] = {
+        ED_RECOMPUTE_NOTHING, ED_RECOMPUTE_QUANTIZED, 4, 8, 16, 32, 64
+    };
+    int64_t limit = t->settings.opts.memory, least = INT64_MAX, all = 0;
+    for (size_t i = 0; i < ED_LENGTH(ways); i++) {
+        unmake(t);
+        ED_TRY(make(t, shapes, ways[i]));
+        int64_t bytes = activation_bytes(t);
+        all = i == 0 ? bytes : all;
+        least = bytes < least ? bytes : least;
+        if (limit == 0 || bytes <= limit) {
+            if (i > 0)
+                ed_log(ED_LOG_INFO, "activations are recomputed: %lld MiB instead of %lld MiB",
+                       (long long)(bytes >> 20), (long long)(all >> 20));
+            return ED_OK;
+        }
+    }
+    return ed_error_set(ED_EINVAL,
+                        "a batch of %lld needs %lld MiB for activations, recomputing what can be, "
+                        "and the limit is %lld MiB; use a smaller --batch, and --accumulate for "
+                        "the rest of it",
+                        (long long)t->plan->batch, (long long)((least + 1048575) >> 20),
+                        (long long)(limit >> 20));
 }
 
 static int set_batch(ed_trainer *t, const ed_qat_options *given)
@@ -115,10 +161,10 @@ int ed_trainer_begin(ed_trainer *t, const ed_graph *teacher, const ed_qat_option
     if (!shapes)
         return ED_ENOMEM;
     ED_GOTO(ed_dataset_shapes(shapes, t->train, t->settings.opts.batch));
-    ED_GOTO(make_plan(t, shapes));
+    ED_GOTO(make_within(t, shapes));
+    ed_train_graph_tell(t->plan);
     ED_GOTO(make_teacher(t, teacher, shapes));
     t->teacher_hash = t->teacher ? ed_graph_hash(t->teacher) : 0;
-    ED_GOTO(make_executor(t));
     t->at.best_epoch = -1;
     ED_GOTO(ed_trainer_resume(t));
     ED_GOTO(ed_log_open(t));
@@ -129,11 +175,7 @@ done:
 
 void ed_trainer_clear(ed_trainer *t)
 {
-    ed_exec_free(t->exec);
+    unmake(t);
     ed_exec_free(t->teacher_exec);
-    ed_train_state_free(t->state);
-    ed_train_graph_free(t->plan);
     ed_graph_free(t->teacher);
-    ed_free(t->inputs);
-    ed_free(t->outputs);
 }
