@@ -6,6 +6,7 @@
 #include "operand.cuh"
 #include "posts.cuh"
 #include "quantize.cuh"
+#include "slopes.cuh"
 
 namespace
 {
@@ -192,6 +193,17 @@ __device__ __forceinline__ void quantize(float (&y)[N], const float (&a)[N], con
         y[l] = f(a[l]);
 }
 
+/* `b` is what was quantized, with the scale c[0]. */
+template <int N>
+__device__ __forceinline__ void quantize_grad(float (&y)[N], const float (&a)[N],
+                                              const float (&b)[N], const float (&c)[N], float lo,
+                                              float hi)
+{
+#pragma unroll
+    for (int l = 0; l < N; l++)
+        y[l] = ed_quantize_grad(a[l], b[l], c[0], lo, hi);
+}
+
 /* The formulas of ops/chain_steps.c. */
 template <int N>
 __device__ __forceinline__ void apply(float (&y)[N], const ed_chain_step &step, const float (&a)[N],
@@ -254,6 +266,32 @@ __device__ __forceinline__ void apply(float (&y)[N], const ed_chain_step &step, 
     case ED_CHAIN_QUANTIZE:
         quantize(y, a, b, p0, p1);
         break;
+    case ED_CHAIN_RELU_GRAD:
+        LANES((ed_relu_grad{ p0, p1 })(x, b[l]));
+    case ED_CHAIN_LEAKY_RELU_GRAD:
+        LANES((ed_leaky_relu_grad{ p0, p1 })(x, b[l]));
+    case ED_CHAIN_CLIP_GRAD:
+        LANES((ed_clip_grad{ p0, p1 })(x, b[l]));
+    case ED_CHAIN_SIGMOID_GRAD:
+        LANES((ed_sigmoid_grad{ p0, p1 })(x, b[l]));
+    case ED_CHAIN_HARD_SIGMOID_GRAD:
+        LANES((ed_hard_sigmoid_grad{ p0, p1 })(x, b[l]));
+    case ED_CHAIN_HARD_SWISH_GRAD:
+        LANES((ed_hard_swish_grad{ p0, p1 })(x, b[l]));
+    case ED_CHAIN_TANH_GRAD:
+        LANES((ed_tanh_grad{ p0, p1 })(x, b[l]));
+    case ED_CHAIN_MISH_GRAD:
+        LANES((ed_mish_grad{ p0, p1 })(x, b[l]));
+    case ED_CHAIN_ELU_GRAD:
+        LANES((ed_elu_grad{ p0, p1 })(x, b[l]));
+    case ED_CHAIN_GELU_GRAD:
+        LANES((ed_gelu_grad{ p0, p1 })(x, b[l]));
+    case ED_CHAIN_GELU_TANH_GRAD:
+        LANES((ed_gelu_tanh_grad{ p0, p1 })(x, b[l]));
+    case ED_CHAIN_ERF_GRAD:
+        LANES((ed_erf_grad{ p0, p1 })(x, b[l]));
+    case ED_CHAIN_ABS_GRAD:
+        LANES((ed_abs_grad{ p0, p1 })(x, b[l]));
     default:
         break;
     }
@@ -278,7 +316,13 @@ __global__ void __launch_bounds__(THREADS) chain_kernel(T *y, const __grid_const
         t.pick(a, c, step.from[0]);
         if (step.from[1] != ED_CHAIN_NOTHING)
             t.pick(b, c, step.from[1]);
-        apply(t.last, step, a, b);
+        if (step.code == ED_CHAIN_QUANTIZE_GRAD) {
+            float scale[V * W];
+            t.pick(scale, c, step.from[2]);
+            quantize_grad(t.last, a, b, scale, step.p[0], step.p[1]);
+        } else {
+            apply(t.last, step, a, b);
+        }
         t.keep(step.keep);
     }
     t.store(y, c.n);
