@@ -1,6 +1,6 @@
 /*
  * Gradients of functions of one number and of FakeQuantize: in the order in which dy or the forward
- * value lies, in place over dy if it dies.
+ * value lies, in place over dy if it dies; with their neighbours as a chain.
  */
 #include "elementwise_rows.h"
 #include "grad.h"
@@ -9,10 +9,11 @@
 
 #include <string.h>
 
-/* The format of dy, or of the forward value v where dy is row-major; bfloat16 if one of them is. */
+/* The format of dy, or of the forward value v where dy is row-major; bfloat16 if both are: a value
+ * that is rounded may be on another side of a bound. */
 static ed_layout layout_of(const ed_kernel_plan *p, ed_id dy, ed_id v)
 {
-    bool bf16 = ed_layout_element(p->layouts[dy]) == 2 || ed_layout_element(p->layouts[v]) == 2;
+    bool bf16 = ed_layout_element(p->layouts[dy]) == 2 && ed_layout_element(p->layouts[v]) == 2;
     return ed_layout_with_bf16(p->layouts[ed_cuda_is_nhwc(p->layouts[dy]) ? dy : v], bf16);
 }
 
