@@ -26,9 +26,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 import h5py
 import numpy as np
-import onnx
 import torch
-from onnx.reference import ReferenceEvaluator
 from torch.ao.quantization import get_default_qat_qconfig_mapping
 from torch.ao.quantization.quantize_fx import prepare_qat_fx
 
@@ -82,17 +80,6 @@ class Theirs:
         return [min(times), float(np.median(times))]
 
 
-def check_logits(model, path, x):
-    proto = onnx.load(path)
-    want = ReferenceEvaluator(proto).run(None, {proto.graph.input[0].name: x})[0]
-    with torch.inference_mode():
-        got = model.eval()(torch.from_numpy(x)).numpy()
-    error = float(np.abs(got - want).max() / np.abs(want).max())
-    if not error <= 1e-4:
-        sys.exit(f"bench_train.py: the module's logits differ by {error:.2e} relative; at most 1e-4 is allowed")
-    return error
-
-
 def samples(path, count):
     with h5py.File(path) as file:
         data = file["input"]
@@ -117,7 +104,7 @@ def main():
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     x, labels = samples(args.data, 4 * args.batch)
-    difference = check_logits(onnx_torch.load(args.model), args.model, x[:8])
+    difference = onnx_torch.check_logits(onnx_torch.load(args.model), args.model, x[:8])
     with tempfile.TemporaryDirectory() as folder:
         quantized = os.path.join(folder, "int8.onnx")
         subprocess.run([args.calibrate, args.model, "--data", args.data, "--limit", "512", "--quiet", "-o", quantized],
