@@ -57,6 +57,7 @@ typedef struct ed_chain {
 struct ed_exec {
     const ed_graph *graph;
     bool reference, profile, no_outputs;
+    bool plan_only; /* no memory is allocated: for a look at the figures */
     const ed_device *device; /* NULL: the CPU */
     int threads;             /* at compile time: the library's kernels are made for that number */
     const ed_exec *share;
@@ -100,6 +101,8 @@ struct ed_exec {
     void *staging;               /* an observed value in row-major order */
     void *observers;             /* of the backend; borrowed */
     const uint32_t *observer_of; /* per value id; ED_NONE */
+    const ed_exec_largest *largest; /* borrowed */
+    size_t n_largest;
     void *recorded;              /* the steps as a graph of the backend */
     bool no_recording;           /* one could not be made */
     void *marks[4];              /* of one step, of a run */

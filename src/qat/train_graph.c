@@ -191,6 +191,7 @@ static int add_gradients(ed_train_graph *t, ed_id loss, const ed_train_spec *spe
         ED_GOTO(ED_ENOMEM);
     for (size_t i = 0; i < all; i++)
         t->gradients[i] = SIZE_MAX;
+    t->n_forward = g->n_nodes;
     /* parameters and scales are the last inputs, in that order */
     ED_GOTO(ed_training_differentiate(g, loss, g->inputs + t->first_param, n, gradients));
     g->values[g->outputs[0]].is_output = false;

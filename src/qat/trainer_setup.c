@@ -2,8 +2,18 @@
 #include "qat/trainer.h"
 
 #include "data/shuffle.h"
+#include "exec/training.h"
+#include "qat/recompute.h"
 
 #include <string.h>
+
+static ed_exec_options exec_options(const ed_trainer *t)
+{
+    const ed_qat_options *o = &t->settings.opts;
+    return (ed_exec_options){ .device = o->device,
+                              .precision = o->precision,
+                              .deterministic = o->deterministic };
+}
 
 static int make_teacher(ed_trainer *t, const ed_graph *teacher, const ed_shape *shapes)
 {
@@ -23,7 +33,7 @@ static int make_teacher(ed_trainer *t, const ed_graph *teacher, const ed_shape *
                    i + 1, b.name, ed_dtype_name(b.dtype), a.name, ed_dtype_name(a.dtype));
     }
     ED_TRY(ed_logits_graph(&t->teacher, teacher));
-    ed_exec_options options = { .device = o->device, .precision = o->precision };
+    ed_exec_options options = exec_options(t);
     int rc = ed_exec_new(&t->teacher_exec, t->teacher, shapes, &options);
     return rc == ED_OK ? rc : ed_error_context(rc, "the teacher");
 }
@@ -42,11 +52,32 @@ static int list_observed(const char ***out, size_t *count, const ed_trainer *t)
     return ED_OK;
 }
 
+typedef struct compiling {
+    const ed_shape *shapes;
+    const ed_exec_options *options;
+} compiling;
+
+/* An ed_recompute_measure_fn. */
+static int measure(void *ctx, int64_t *bytes, const ed_graph *graph)
+{
+    const compiling *c = ctx;
+    return ed_exec_plan_bytes(bytes, graph, c->shapes, c->options);
+}
+
+static int compile(ed_trainer *t, const ed_shape *shapes, const ed_exec_options *options)
+{
+    ed_train_graph *plan = t->plan;
+    int64_t limit = t->settings.opts.memory;
+    compiling c = { shapes, options };
+    if (limit)
+        ED_TRY(ed_recompute_fit(&plan->graph, plan->n_forward, limit, measure, &c));
+    return ed_exec_new(&t->exec, plan->graph, shapes, options);
+}
+
 static int make_executor(ed_trainer *t)
 {
-    const ed_qat_options *o = &t->settings.opts;
     const ed_graph *g = t->plan->graph;
-    ed_exec_options options = { .device = o->device, .precision = o->precision };
+    ed_exec_options options = exec_options(t);
     int rc = ED_OK;
     ed_shape *shapes = ed_calloc(g->n_inputs, sizeof *shapes);
     const char **observed = NULL;
@@ -60,16 +91,9 @@ static int make_executor(ed_trainer *t)
         t->inputs[t->plan->first_param + i] = t->state->inputs[i];
     ED_GOTO(list_observed(&observed, &options.observed_count, t));
     options.observed = observed;
-    ED_GOTO(ed_exec_new(&t->exec, g, shapes, &options));
+    ED_GOTO(compile(t, shapes, &options));
     if (options.observed_count)
         ed_exec_set_observer(t->exec, ed_state_observe, t->state);
-    int64_t bytes = (int64_t)ed_exec_get_stats(t->exec).activation_bytes;
-    if (o->memory && bytes > o->memory)
-        rc = ed_error_set(ED_EINVAL,
-                          "a batch of %lld needs %lld MiB for activations, the limit is %lld MiB; "
-                          "use a smaller --batch, and --accumulate for the rest of it",
-                          (long long)t->plan->batch, (long long)(bytes >> 20),
-                          (long long)(o->memory >> 20));
 done:
     ed_free(shapes);
     ed_free(observed);
