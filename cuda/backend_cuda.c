@@ -2,6 +2,7 @@
 #include "device.h"
 #include "observers.h"
 #include "rows.h"
+#include "trainers.h"
 
 #include <string.h>
 
@@ -404,6 +405,13 @@ const ed_backend *ed_backend_get(void)
         .observers_search = ed_cuda_observers_search,
         .observers_free = ed_cuda_observers_free,
         .decode = decode,
+        .trainer_new = ed_cuda_trainer_new,
+        .trainer_add = ed_cuda_trainer_sum,
+        .trainer_set = ed_cuda_trainer_set,
+        .trainer_step = ed_cuda_trainer_update,
+        .trainer_quantize = ed_cuda_trainer_requantize,
+        .trainer_get = ed_cuda_trainer_get,
+        .trainer_free = ed_cuda_trainer_free,
     };
     return &backend;
 }

@@ -1,7 +1,8 @@
 /*
- * Rows of MaxPool and AveragePool, in the order and storage in which the input lies. One window
- * over the whole input is a reduction.
+ * Rows of MaxPool and AveragePool, in the order and storage in which the input lies, and of their
+ * gradients. One window over the whole input is a reduction.
  */
+#include "grad.h"
 #include "lines.h"
 #include "reduce_rows.h"
 
@@ -81,7 +82,52 @@ static void pool_free(void *state)
     ed_free(state);
 }
 
+/* ---- MaxPoolGrad(dy, x), AveragePoolGrad(dy, x) ---- */
+static int pool_grad_plan(ed_kernel_plan *p)
+{
+    const ed_node *node = p->nodes[0];
+    const ed_pool_params *params = p->params[0];
+    const ed_shape *x = ed_cuda_shape(p, node->in[1]), *y = ed_cuda_shape(p, node->in[0]);
+    bool average = strcmp(node->op_type, "AveragePoolGrad") == 0;
+    ed_layout dy_lies = p->layouts[node->in[0]], x_lies = p->layouts[node->in[1]];
+    bool bf16 = ed_layout_element(dy_lies) == 2 || (!average && ed_layout_element(x_lies) == 2);
+    ed_layout layout = ed_layout_with_bf16(average ? dy_lies : x_lies, bf16);
+    ed_window w;
+    pool_state now = { .pool = { .n = x->dim[0],
+                                 .channels = x->dim[1],
+                                 .average = average,
+                                 .include_pad = params->count_include_pad != 0,
+                                 .channels_last = ed_cuda_is_nhwc(layout) },
+                       .bf16 = bf16 };
+    ED_TRY(ed_pool_window(&w, p->graph, node, params, x));
+    if (!set_axes(&now.pool, &w, x, y) || ed_cuda_span(x, 2, x->rank) > INT32_MAX)
+        return ed_plan_refuse(p, "more than 2^28 positions or taps");
+    pool_state *s = ed_malloc(sizeof *s);
+    if (!s)
+        return ED_ENOMEM;
+    *s = now;
+    p->scratch = ed_cuda_pool_grad_scratch(&s->pool);
+    ed_cuda_read(p, 0, layout);
+    if (!average)
+        ed_cuda_read(p, 1, layout);
+    return ed_cuda_take(p, 1, layout, s);
+}
+
+static int pool_grad_run(const ed_call *call)
+{
+    const pool_state *s = call->state;
+    ED_CUDA_TRY(ed_cuda_pool_grad(call->out[0]->data, call->in[0]->data,
+                                  call->n_in > 1 ? call->in[1]->data : NULL, s->bf16, &s->pool,
+                                  call->scratch, ed_cuda_of(call)->stream),
+                "the kernel of pooling's gradient");
+    return ED_OK;
+}
+
+#define pool_grad_free pool_free
+
 const ed_cuda_op ed_cuda_pool_ops[] = {
+    { "MaxPoolGrad", "ed", { ED_CUDA_ROW(pool_grad) } },
+    { "AveragePoolGrad", "ed", { ED_CUDA_ROW(pool_grad) } },
     { "MaxPool", NULL, { ED_CUDA_ROW(ed_cuda_reduction), ED_CUDA_ROW(pool) } },
     { "AveragePool", NULL, { ED_CUDA_ROW(ed_cuda_reduction), ED_CUDA_ROW(pool) } },
     { 0 },

@@ -32,7 +32,8 @@ extern const ed_cuda_op ed_cuda_conv_ops[], ed_cuda_conv_grad_ops[], ed_cuda_gem
     ed_cuda_index_ops[], ed_cuda_join_ops[], ed_cuda_pad_ops[], ed_cuda_scatter_ops[],
     ed_cuda_select_ops[], ed_cuda_unary_ops[], ed_cuda_compare_ops[], ed_cuda_quantize_ops[],
     ed_cuda_softmax_ops[], ed_cuda_batch_norm_ops[], ed_cuda_reduce_ops[], ed_cuda_argreduce_ops[],
-    ed_cuda_resize_ops[];
+    ed_cuda_resize_ops[], ed_cuda_activation_grad_ops[], ed_cuda_norm_grad_ops[],
+    ed_cuda_loss_ops[];
 
 /* The rows of an operator; NULL: none. */
 const struct ed_kernel *ed_cuda_kernels(const char *domain, const char *op_type);

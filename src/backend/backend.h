@@ -13,7 +13,7 @@
 
 struct ed_kernel; /* ops/op.h */
 
-enum { ED_BACKEND_ABI = 1 };
+enum { ED_BACKEND_ABI = 2 };
 
 /* How products are computed, and how activations are stored. */
 typedef enum ed_precision {
@@ -51,6 +51,51 @@ typedef struct ed_decode {
 } ed_decode;
 
 typedef enum ed_search { ED_SEARCH_KL, ED_SEARCH_MSE } ed_search;
+
+/* ---- training: all parameters in a few launches; see qat/optimizer.h and qat/weight_quant.h ----
+ */
+typedef enum ed_device_optimizer { ED_DEVICE_SGD, ED_DEVICE_ADAMW } ed_device_optimizer;
+/* How the scales of a quantized parameter follow it, as ed_weight_scaling. */
+typedef enum ed_device_scaling {
+    ED_DEVICE_ABSMAX,
+    ED_DEVICE_LSQ,
+    ED_DEVICE_FIXED
+} ed_device_scaling;
+
+/* A parameter [outer][channels][inner]. Arrays are float32 on the device, of its size but for the
+ * scales [channels], and borrowed. */
+typedef struct ed_device_parameter {
+    int64_t outer, channels, inner;
+    bool quantized; /* with scales; else a bias and the like, or a scale itself */
+    ed_device_scaling scaling;
+    int64_t qmin, qmax; /* less the zero_point */
+    bool decay;         /* weight_decay is for this one */
+    float *master;      /* what is trained */
+    float *out; /* what the graph reads: fake-quantized, or a copy; NULL when not quantized: none */
+    const float *gradient; /* of a step, by `out`; NULL: never updated */
+    float *sum; /* of several steps, see trainer_add(); NULL: none, each step is updated by */
+    float *scale;
+    float *slot[2], *scale_slot[2]; /* of the optimizer, zeros at first; the latter with LSQ */
+    double
+        gradient_factor; /* of this one's gradient alone: 1, or LSQ's for an activation's scale */
+    float least;         /* lower bound of a parameter that is a scale; 0: none */
+} ed_device_parameter;
+
+typedef struct ed_device_update {
+    double learning_rate, scale_learning_rate; /* the latter for LSQ's scales of weights */
+    double momentum, weight_decay, beta1, beta2, epsilon;
+    int64_t t; /* count of updates, this one included */
+    double mean,
+        clip; /* gradients are multiplied by the former; largest norm of all then; 0: none */
+} ed_device_update;
+
+/* What came of the last step, or of trainer_quantize(). */
+typedef struct ed_device_updated {
+    double squares, factor; /* of the gradients' norm; what they were multiplied by */
+    int64_t bad_gradient;   /* the first parameter with NaN or infinity in its gradient, nothing was
+                               updated then; -1: none */
+    int64_t bad_weight, bad_channel; /* the first parameter with NaN or infinity now; -1: none */
+} ed_device_updated;
 
 typedef struct ed_backend {
     uint32_t abi;        /* ED_BACKEND_ABI */
@@ -108,6 +153,19 @@ typedef struct ed_backend {
     /* Decode a batch that lies on the device as the file stores it; NaN and infinity are added to
      * *bad, which lies there too. */
     int (*decode)(void *device, float *to, const void *from, const ed_decode *how, uint64_t *bad);
+
+    int (*trainer_new)(void *device, void **out, ed_device_optimizer optimizer,
+                       const ed_device_parameter *list, size_t n);
+    /* sum = gradient with `first`, else sum + gradient, of all parameters that have one. */
+    int (*trainer_add)(void *trainer, bool first);
+    /* The numbers of the steps that follow; never between capture_begin() and capture_end(). */
+    int (*trainer_set)(void *trainer, const ed_device_update *update);
+    /* Queue one update; may be captured. */
+    int (*trainer_step)(void *trainer);
+    /* Queue: scales (absmax) and quantized values of all parameters anew, without an update. */
+    int (*trainer_quantize)(void *trainer);
+    int (*trainer_get)(void *trainer, ed_device_updated *out); /* waits */
+    void (*trainer_free)(void *trainer);
 } ed_backend;
 
 /* The only symbol of the shared library. */

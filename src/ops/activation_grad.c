@@ -25,11 +25,6 @@
 
 #include <float.h>
 
-typedef struct grad_params {
-    ed_activation_params f;
-    int approximate; /* GeluGrad */
-} grad_params;
-
 /* ---- the functions ---- */
 typedef void (*gradient_fn)(float *dx, const float *dy, const float *v, int64_t n,
                             const ed_activation_params *p);
@@ -135,7 +130,7 @@ static const struct {
     { "AbsGrad", { abs_grad } },
 };
 
-static gradient_fn find(const ed_node *node, const grad_params *p)
+static gradient_fn find(const ed_node *node, const ed_activation_grad_params *p)
 {
     size_t i = 0;
     while (strcmp(gradients[i].type, node->op_type) != 0)
@@ -176,7 +171,7 @@ static void set_bounds(ed_activation_params *f, const ed_tensor *min, const ed_t
 
 static int grad_forward(const ed_call *c)
 {
-    const grad_params *p = c->params;
+    const ed_activation_grad_params *p = c->params;
     grad_job job = { .fn = find(c->node, p), .params = p->f };
     set_bounds(&job.params, c->n_in > 2 ? c->in[2] : NULL, c->n_in > 3 ? c->in[3] : NULL);
     return run(&job, c, c->in[0]->numel);
@@ -213,7 +208,7 @@ static bool bounds_known(const ed_kernel_plan *p, ed_activation_params *f)
 int ed_vector_grad_plan(ed_kernel_plan *p)
 {
     const ed_node *node = p->nodes[0];
-    const grad_params *params = p->params[0];
+    const ed_activation_grad_params *params = p->params[0];
     grad_state now = { .fn = find(node, params), .params = params->f };
     if (!ed_plan_is_f32(p, node->in[0]))
         return ed_plan_refuse(p, "empty or not float32");
@@ -258,37 +253,38 @@ static int infer_grad(ed_infer *ctx)
 
 /* ---- rows ---- */
 static const ed_attr_spec leaky_relu_attrs[] = {
-    ED_ATTR_F32_OF("alpha", grad_params, f.alpha, 0.01),
+    ED_ATTR_F32_OF("alpha", ed_activation_grad_params, f.alpha, 0.01),
     { 0 },
 };
 
 static const ed_attr_spec hard_sigmoid_attrs[] = {
-    ED_ATTR_F32_OF("alpha", grad_params, f.alpha, 0.2),
+    ED_ATTR_F32_OF("alpha", ed_activation_grad_params, f.alpha, 0.2),
     { 0 },
 };
 
 static const ed_attr_spec elu_attrs[] = {
-    ED_ATTR_F32_OF("alpha", grad_params, f.alpha, 1.0),
+    ED_ATTR_F32_OF("alpha", ed_activation_grad_params, f.alpha, 1.0),
     { 0 },
 };
 
 static const ed_attr_spec clip_attrs[] = {
-    ED_ATTR_F32_OF("min", grad_params, f.min, -FLT_MAX),
-    ED_ATTR_F32_OF("max", grad_params, f.max, FLT_MAX),
+    ED_ATTR_F32_OF("min", ed_activation_grad_params, f.min, -FLT_MAX),
+    ED_ATTR_F32_OF("max", ed_activation_grad_params, f.max, FLT_MAX),
     { 0 },
 };
 
 static const char *const approximations[] = { "none", "tanh", NULL };
 
 static const ed_attr_spec gelu_attrs[] = {
-    ED_ATTR_ENUM_OF("approximate", grad_params, approximate, approximations),
+    ED_ATTR_ENUM_OF("approximate", ed_activation_grad_params, approximate, approximations),
     { 0 },
 };
 
 #define ROW(op, inputs, table)                                                                     \
     {                                                                                              \
         .type = op, .domain = "ed", .arity = { 2, inputs, 1 }, .traits = ED_OP_ELEMENTWISE,        \
-        .attrs = table, .params_size = sizeof(grad_params), .infer = infer_grad, .forward = {      \
+        .attrs = table, .params_size = sizeof(ed_activation_grad_params), .infer = infer_grad,     \
+        .forward = {                                                                               \
             ED_FAST_ROW(ed_vector_grad),                                                           \
             ED_REFERENCE(grad_forward)                                                             \
         }                                                                                          \

@@ -13,14 +13,9 @@
 
 #include <string.h>
 
-typedef struct gather_grad_params {
-    int64_t axis;
-    ed_ints input_shape;
-} gather_grad_params;
-
 static const ed_attr_spec gather_grad_attrs[] = {
-    ED_ATTR_I64_OF("axis", gather_grad_params, axis, 0),
-    { "input_shape", ED_KIND_INTS, offsetof(gather_grad_params, input_shape), 0, NULL, true },
+    ED_ATTR_I64_OF("axis", ed_gather_grad_params, axis, 0),
+    { "input_shape", ED_KIND_INTS, offsetof(ed_gather_grad_params, input_shape), 0, NULL, true },
     { 0 },
 };
 
@@ -39,7 +34,7 @@ static bool gathered_shape(ed_shape *y, const ed_shape *x, const ed_shape *list,
 
 static int gather_grad_infer(ed_infer *ctx)
 {
-    const gather_grad_params *p = ctx->params;
+    const ed_gather_grad_params *p = ctx->params;
     const ed_shape *dy = &ctx->in[0].shape, *list = &ctx->in[1].shape;
     ed_shape *x = &ctx->out[0].shape, want;
     int axis;
@@ -100,7 +95,7 @@ static void add_units(void *ctx, int64_t begin, int64_t end, int thread)
 
 static int gather_grad_forward(const ed_call *c)
 {
-    const gather_grad_params *p = c->params;
+    const ed_gather_grad_params *p = c->params;
     const ed_shape *x = &c->out[0]->shape;
     int64_t axis = p->axis < 0 ? p->axis + x->rank : p->axis, outer = 1;
     gather_grad_job job = { c->in[1], c->in[0]->data, c->out[0]->data, x->dim[axis], 1, 0 };
@@ -121,7 +116,7 @@ const ed_op ed_ops_gather_grad[] = {
       .opset = { 1, 0 },
       .arity = { 2, 2, 1 },
       .attrs = gather_grad_attrs,
-      .params_size = sizeof(gather_grad_params),
+      .params_size = sizeof(ed_gather_grad_params),
       .infer = gather_grad_infer,
       .forward = { ED_REFERENCE(gather_grad_forward) } },
     { 0 },

@@ -23,13 +23,9 @@
 
 enum { IGNORED = -100, GRAIN = 4096 };
 
-typedef struct loss_params {
-    float weight, label_smoothing, temperature;
-} loss_params;
-
 /* ---- samples: class k of sample r is at (r / inner * classes + k) * inner + r % inner ---- */
 typedef struct loss_job {
-    const loss_params *params;
+    const ed_loss_params *params;
     const float *z, *teacher;
     const int64_t *labels;
     int64_t samples, classes, inner;
@@ -224,7 +220,7 @@ static int distillation_grad_forward(const ed_call *c)
 /* ---- squares ---- */
 static int squares_forward(const ed_call *c)
 {
-    const loss_params *p = c->params;
+    const ed_loss_params *p = c->params;
     const float *y = c->in[0]->data, *target = c->in[1]->data;
     int64_t n = c->in[0]->numel;
     double sum = 0;
@@ -236,7 +232,7 @@ static int squares_forward(const ed_call *c)
 
 static int squares_grad_forward(const ed_call *c)
 {
-    const loss_params *p = c->params;
+    const ed_loss_params *p = c->params;
     const float *y = c->in[1]->data, *target = c->in[2]->data;
     float *dy = c->out[0]->data;
     int64_t n = c->in[1]->numel;
@@ -249,7 +245,7 @@ static int squares_grad_forward(const ed_call *c)
 /* ---- inference ---- */
 static int check_params(const ed_infer *ctx)
 {
-    const loss_params *p = ctx->params;
+    const ed_loss_params *p = ctx->params;
     if (!isfinite(p->weight))
         return ed_infer_fail(ctx, ED_EFORMAT, "its weight is %g; it must be a finite number",
                              (double)p->weight);
@@ -390,16 +386,16 @@ static int squares_gradient(ed_grad *g)
 
 /* ---- rows ---- */
 static const ed_attr_spec attrs[] = {
-    ED_ATTR_F32_OF("weight", loss_params, weight, 1),
-    ED_ATTR_F32_OF("label_smoothing", loss_params, label_smoothing, 0),
-    ED_ATTR_F32_OF("temperature", loss_params, temperature, 1),
+    ED_ATTR_F32_OF("weight", ed_loss_params, weight, 1),
+    ED_ATTR_F32_OF("label_smoothing", ed_loss_params, label_smoothing, 0),
+    ED_ATTR_F32_OF("temperature", ed_loss_params, temperature, 1),
     { 0 },
 };
 
 #define ROW(name, inputs, infer_fn, forward_fn, gradient_fn)                                       \
     {                                                                                              \
         .type = name, .domain = "ed", .opset = { 1, 0 }, .arity = { inputs, inputs, 1 },           \
-        .attrs = attrs, .params_size = sizeof(loss_params), .infer = infer_fn,                     \
+        .attrs = attrs, .params_size = sizeof(ed_loss_params), .infer = infer_fn,                  \
         .forward = { ED_REFERENCE(forward_fn) }, .gradient = gradient_fn                           \
     }
 const ed_op ed_ops_loss[] = {

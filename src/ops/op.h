@@ -277,6 +277,10 @@ typedef struct ed_activation_params { /* Relu, LeakyRelu, Clip, HardSigmoid, ...
     float alpha, beta;
     float min, max; /* Clip before opset 11; later these are inputs 1 and 2 */
 } ed_activation_params;
+typedef struct ed_activation_grad_params { /* ReluGrad, GeluGrad, ... */
+    ed_activation_params f;
+    int approximate; /* of GeluGrad: ED_GELU_NONE, ED_GELU_TANH */
+} ed_activation_grad_params;
 /* Bounds of a Clip of any opset; the tensors are inputs 1 and 2, NULL when omitted. */
 ED_PLUGIN void ed_clip_bounds(float *lo, float *hi, const ed_activation_params *p,
                               const ed_tensor *min, const ed_tensor *max);
@@ -294,6 +298,15 @@ typedef struct ed_softmax_grad_params {
 /* Softmax as [outer, n, inner] over n: before opset 13 everything from the axis on is one row. */
 ED_PLUGIN void ed_softmax_dims(int64_t *outer, int64_t *n, int64_t *inner,
                                const ed_softmax_params *p, const ed_shape *x, bool flatten);
+
+typedef struct ed_loss_params { /* the losses and their gradients */
+    float weight, label_smoothing, temperature;
+} ed_loss_params;
+
+typedef struct ed_gather_grad_params {
+    int64_t axis; /* as written: may be negative */
+    ed_ints input_shape;
+} ed_gather_grad_params;
 
 enum { ED_GELU_NONE, ED_GELU_TANH };
 

@@ -5,7 +5,8 @@
  * (2), FAKE_BYTES how much memory each has. With FAKE_LOST=n the devices are lost at the n-th call
  * since it was set: that one and all after it fail, whatever they are, but for releases.
  */
-#include "backend/backend.h"
+#include "fake_trainer.h"
+
 #include "base/mem.h"
 #include "calib/calib.h"
 #include "data/convert.h"
@@ -17,11 +18,11 @@
 
 enum { MAX_CALLS = 256, TAG = 64 };
 
-typedef enum call_kind { CALL_COPY, CALL_RELU, CALL_OBSERVE } call_kind;
+typedef enum call_kind { CALL_COPY, CALL_RELU, CALL_OBSERVE, CALL_TRAIN } call_kind;
 
 typedef struct recorded_call {
     call_kind kind;
-    void *to; /* or the observers */
+    void *to; /* or the observers, the trainer */
     const void *from;
     size_t n; /* bytes, or floats */
     size_t index;
@@ -132,6 +133,8 @@ static void make(const recorded_call *c)
 {
     if (c->kind == CALL_COPY)
         memcpy(c->to, c->from, c->n);
+    else if (c->kind == CALL_TRAIN)
+        fake_trainer_run(c->to, (fake_training)c->index);
     else if (c->kind == CALL_OBSERVE)
         ed_observer_add(((ed_observer **)c->to)[c->index], c->from, (int64_t)c->n, 0);
     else
@@ -356,6 +359,62 @@ static int decode(void *device, float *to, const void *from, const ed_decode *ho
     return ED_OK;
 }
 
+/* ---- training ---- */
+
+static int trainer_new(void *device, void **out, ed_device_optimizer optimizer,
+                       const ed_device_parameter *list, size_t n)
+{
+    fake_trainer *t = NULL;
+    *out = NULL;
+    LOST_IN("making a trainer");
+    ED_TRY(fake_trainer_new(&t, device, optimizer, list, n));
+    *out = t;
+    return ED_OK;
+}
+
+static int train(void *trainer, fake_training what)
+{
+    LOST_IN("training");
+    return queue(((fake_trainer *)trainer)->device,
+                 (recorded_call){ CALL_TRAIN, trainer, NULL, 0, (size_t)what });
+}
+
+static int trainer_add(void *trainer, bool first)
+{
+    return train(trainer, first ? FAKE_ADD_FIRST : FAKE_ADD);
+}
+
+static int trainer_set(void *trainer, const ed_device_update *update)
+{
+    fake_trainer *t = trainer;
+    LOST_IN("training");
+    ED_FAIL_IF(((const fake *)t->device)->open, ED_EINTERNAL, "a copy from the host was recorded");
+    t->update = *update;
+    return ED_OK;
+}
+
+static int trainer_step(void *trainer)
+{
+    return train(trainer, FAKE_STEP);
+}
+
+static int trainer_quantize(void *trainer)
+{
+    return train(trainer, FAKE_QUANTIZE);
+}
+
+static int trainer_get(void *trainer, ed_device_updated *out)
+{
+    LOST_IN("training");
+    *out = ((const fake_trainer *)trainer)->done;
+    return ED_OK;
+}
+
+static void trainer_free(void *trainer)
+{
+    fake_trainer_free(trainer);
+}
+
 ED_API const ed_backend *ed_backend_get(void);
 
 const ed_backend *ed_backend_get(void)
@@ -395,6 +454,13 @@ const ed_backend *ed_backend_get(void)
         .observers_search = observers_search,
         .observers_free = observers_free,
         .decode = decode,
+        .trainer_new = trainer_new,
+        .trainer_add = trainer_add,
+        .trainer_set = trainer_set,
+        .trainer_step = trainer_step,
+        .trainer_quantize = trainer_quantize,
+        .trainer_get = trainer_get,
+        .trainer_free = trainer_free,
     };
     return &backend;
 }
