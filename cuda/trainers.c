@@ -266,8 +266,7 @@ int ed_cuda_trainer_get(void *of, ed_device_updated *out)
 
 /* ---- scales of activations ---- */
 
-int ed_cuda_largest(void *device, float *largest, const void *data, ed_layout layout,
-                    int64_t numel)
+int ed_cuda_largest(void *device, float *largest, const void *data, ed_layout layout, int64_t numel)
 {
     const ed_cuda *d = device;
     ED_CUDA_TRY(

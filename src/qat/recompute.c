@@ -256,8 +256,7 @@ static int fail_limit(const fitting *f)
                         "the activations need at least %lld MiB with all that can be computed "
                         "again, the limit is %lld MiB; use a smaller --batch, and --accumulate for "
                         "the rest of it, or a larger --memory",
-                        (long long)((f->bytes + (1 << 20) - 1) >> 20),
-                        (long long)(f->limit >> 20));
+                        (long long)((f->bytes + (1 << 20) - 1) >> 20), (long long)(f->limit >> 20));
 }
 
 static void tell(const fitting *f, size_t count, int64_t before, int64_t after)

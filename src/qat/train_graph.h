@@ -51,7 +51,7 @@ typedef struct ed_train_graph {
     size_t labels, teacher; /* inputs; SIZE_MAX: none */
     size_t first_param;     /* input of parameter 0, then of the other ones, then scales */
     size_t *gradients;      /* per parameter, then per scale: output; SIZE_MAX: none */
-    size_t n_forward; /* nodes below it are of the forward pass, the others of gradients */
+    size_t n_forward;       /* nodes below it are of the forward pass, the others of gradients */
     int64_t batch, classes;
 } ed_train_graph;
 

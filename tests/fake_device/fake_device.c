@@ -20,13 +20,7 @@
 
 enum { MAX_CALLS = 1024, TAG = 64 };
 
-typedef enum call_kind {
-    CALL_COPY,
-    CALL_KERNEL,
-    CALL_OBSERVE,
-    CALL_TRAIN,
-    CALL_LARGEST
-} call_kind;
+typedef enum call_kind { CALL_COPY, CALL_KERNEL, CALL_OBSERVE, CALL_TRAIN, CALL_LARGEST } call_kind;
 
 typedef struct recorded_call {
     call_kind kind;
@@ -349,9 +343,8 @@ static int reference_run(const ed_call *call)
 static const ed_kernel *kernels(const char *domain, const char *op_type)
 {
     static const ed_kernel rows[] = { { "fake", "cuda", relu_plan, relu_run, NULL, NULL }, { 0 } };
-    static const ed_kernel all[] = {
-        { "fake", "cuda", reference_plan, reference_run, NULL, NULL }, { 0 }
-    };
+    static const ed_kernel all[] = { { "fake", "cuda", reference_plan, reference_run, NULL, NULL },
+                                     { 0 } };
     if (number_in("FAKE_ALL", 0))
         return all;
     return !*domain && strcmp(op_type, "Relu") == 0 ? rows : NULL;
@@ -411,11 +404,10 @@ static int observers_add(void *of, size_t i, const void *data, ed_layout layout,
     observers *o = of;
     (void)layout;
     LOST_IN("observing");
-    return queue(o->device, (recorded_call){ .kind = CALL_OBSERVE,
-                                             .to = o->at,
-                                             .from = data,
-                                             .n = (size_t)numel,
-                                             .index = i });
+    return queue(
+        o->device,
+        (recorded_call){
+            .kind = CALL_OBSERVE, .to = o->at, .from = data, .n = (size_t)numel, .index = i });
 }
 
 static int observers_get(void *of, ed_seen *seen, uint64_t *counts)

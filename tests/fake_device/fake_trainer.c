@@ -150,8 +150,7 @@ void fake_trainer_run(fake_trainer *t, fake_training what)
             add(&t->list[i], what == FAKE_ADD_FIRST);
         return;
     }
-    t->done =
-        (ed_device_updated){ .factor = 1, .bad_gradient = -1, .bad_weight = UINT64_MAX };
+    t->done = (ed_device_updated){ .factor = 1, .bad_gradient = -1, .bad_weight = UINT64_MAX };
     if (what == FAKE_STEP)
         find_factor(t);
     if (t->done.bad_gradient < 0)
