@@ -224,7 +224,7 @@ static int rebind(ed_train_graph *t, const ed_train_spec *spec, size_t n_model)
 
 static int build(ed_train_graph *t, ed_graph *quantized, const ed_train_spec *spec)
 {
-    size_t n_model = quantized->n_inputs;
+    const size_t n_model = t->n_model = quantized->n_inputs;
     ed_id loss;
     ED_TRY(ed_quantizers_separate(quantized));
     ED_TRY(ed_graph_clone(&t->graph, quantized));

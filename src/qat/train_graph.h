@@ -48,6 +48,7 @@ typedef struct ed_train_graph {
     ed_train_scale *scales;
     size_t n_scales;
     size_t *scale_of;       /* per quantizer: its scale, SIZE_MAX: frozen */
+    size_t n_model;         /* the first inputs are those of the model */
     size_t labels, teacher; /* inputs; SIZE_MAX: none */
     size_t first_param;     /* input of parameter 0, then of the other ones, then scales */
     size_t *gradients;      /* per parameter, then per scale: output; SIZE_MAX: none */

@@ -12,6 +12,7 @@ static ed_exec_options exec_options(const ed_trainer *t)
     const ed_qat_options *o = &t->settings.opts;
     return (ed_exec_options){ .device = o->device,
                               .precision = o->precision,
+                              .no_outputs = true, /* on a device they stay there */
                               .deterministic = o->deterministic };
 }
 
@@ -92,7 +93,7 @@ static int make_executor(ed_trainer *t)
     ED_GOTO(list_observed(&observed, &options.observed_count, t));
     options.observed = observed;
     ED_GOTO(compile(t, shapes, &options));
-    if (options.observed_count)
+    if (options.observed_count && !ed_exec_device(t->exec))
         ed_exec_set_observer(t->exec, ed_state_observe, t->state);
 done:
     ed_free(shapes);
@@ -145,6 +146,10 @@ int ed_trainer_begin(ed_trainer *t, const ed_graph *teacher, const ed_qat_option
     ED_GOTO(make_executor(t));
     t->at.best_epoch = -1;
     ED_GOTO(ed_trainer_resume(t));
+    if (ed_exec_device(t->exec)) {
+        const ed_device_steps_spec spec = { t->state, t->exec, t->teacher_exec, t->train };
+        ED_GOTO(ed_device_steps_new(&t->there, &spec));
+    }
     ED_GOTO(ed_log_open(t));
 done:
     ed_free(shapes);
@@ -153,6 +158,7 @@ done:
 
 void ed_trainer_clear(ed_trainer *t)
 {
+    ed_device_steps_free(t->there);
     ed_exec_free(t->exec);
     ed_exec_free(t->teacher_exec);
     ed_train_state_free(t->state);
