@@ -129,6 +129,27 @@ void ed_recompute_clear(ed_recompute *r)
     *r = (ed_recompute){ 0 };
 }
 
+/* ---- the largest ones, for a sentence ---- */
+
+void ed_recompute_name_largest(char *out, size_t size, const ed_graph *g)
+{
+    enum { NAMED = 3 };
+    sized list[NAMED + 1] = { { 0 } };
+    size_t length = 0;
+    for (size_t v = 0; v < g->n_values; v++) {
+        int64_t numel = 0;
+        if (g->values[v].producer == ED_NONE ||
+            ed_shape_numel(&numel, &g->values[v].shape) != ED_OK)
+            continue;
+        list[NAMED] = (sized){ (ed_id)v, numel * (int64_t)sizeof(float) };
+        qsort(list, NAMED + 1, sizeof *list, by_size);
+    }
+    out[0] = '\0';
+    for (size_t i = 0; i < NAMED && list[i].bytes && length < size; i++)
+        length += (size_t)snprintf(out + length, size - length, "%s%s (%lld MiB)", i ? ", " : "",
+                                   g->values[list[i].value].name, (long long)(list[i].bytes >> 20));
+}
+
 /* ---- copies ---- */
 
 typedef struct copies {

@@ -21,6 +21,9 @@ void ed_recompute_clear(ed_recompute *r);
 /* Gradients read copies of the first `count` values, each made right before its first reader. */
 int ed_recompute_apply(ed_graph *graph, const ed_recompute *r, size_t n_forward, size_t count);
 
+/* "a (12 MiB), b (8 MiB)": the largest values that nodes make. */
+void ed_recompute_name_largest(char *out, size_t size, const ed_graph *graph);
+
 /* The bytes that a graph needs for its activations. */
 typedef int (*ed_recompute_measure_fn)(void *ctx, int64_t *bytes, const ed_graph *graph);
 /* Recompute as few values as keep *graph, which is replaced, within the limit. ED_EINVAL tells what

@@ -65,23 +65,61 @@ static int measure(void *ctx, int64_t *bytes, const ed_graph *graph)
     return ed_exec_plan_bytes(bytes, graph, c->shapes, c->options);
 }
 
-static int compile(ed_trainer *t, const ed_shape *shapes, const ed_exec_options *options)
+/* The device's memory ran out: how much is needed, of what, and what helps. */
+static void explain_memory(const ed_trainer *t, const compiling *c)
+{
+    char said[256], largest[512];
+    int64_t bytes = 0;
+    snprintf(said, sizeof said, "%s", ed_error_last());
+    ed_exec_plan_bytes(&bytes, t->plan->graph, c->shapes, c->options);
+    ed_recompute_name_largest(largest, sizeof largest, t->plan->graph);
+    ed_error_set(ED_ENOMEM,
+                 "%s; a batch of %lld needs %lld MiB for activations, the largest are %s; "
+                 "use a smaller --batch, and --accumulate for the rest of it, or --memory "
+                 "with what there is",
+                 said, (long long)t->plan->batch, (long long)(bytes >> 20), largest);
+}
+
+/* Compute activations again where memory is short. */
+static int fit_memory(ed_trainer *t, const ed_shape *shapes)
 {
     ed_train_graph *plan = t->plan;
-    int64_t limit = t->settings.opts.memory;
-    compiling c = { shapes, options };
-    if (limit)
-        ED_TRY(ed_recompute_fit(&plan->graph, plan->n_forward, limit, measure, &c));
-    return ed_exec_new(&t->exec, plan->graph, shapes, options);
+    ed_exec_options options = exec_options(t);
+    const char **observed = NULL;
+    compiling c = { shapes, &options };
+    if (!t->settings.opts.memory)
+        return ED_OK;
+    int rc = list_observed(&observed, &options.observed_count, t);
+    options.observed = observed;
+    if (rc == ED_OK)
+        rc = ed_recompute_fit(&plan->graph, plan->n_forward, t->settings.opts.memory, measure, &c);
+    ed_free(observed);
+    return rc;
+}
+
+static int compile(ed_trainer *t, const ed_shape *shapes)
+{
+    ed_exec_options options = exec_options(t);
+    const char **observed = NULL;
+    int rc = list_observed(&observed, &options.observed_count, t);
+    const compiling c = { shapes, &options };
+    options.observed = observed;
+    if (rc == ED_OK)
+        rc = ed_exec_new(&t->exec, t->plan->graph, shapes, &options);
+    bool there = options.device && strcmp(options.device, ED_DEVICE_CPU) != 0;
+    if (rc == ED_ENOMEM && there)
+        explain_memory(t, &c);
+    if (rc == ED_OK && options.observed_count && !ed_exec_device(t->exec))
+        ed_exec_set_observer(t->exec, ed_state_observe, t->state);
+    ed_free(observed);
+    return rc;
 }
 
 static int make_executor(ed_trainer *t)
 {
     const ed_graph *g = t->plan->graph;
-    ed_exec_options options = exec_options(t);
     int rc = ED_OK;
     ed_shape *shapes = ed_calloc(g->n_inputs, sizeof *shapes);
-    const char **observed = NULL;
     t->inputs = ed_calloc(g->n_inputs, sizeof(void *));
     t->outputs = ed_calloc(g->n_outputs, sizeof(void *));
     if (!shapes || !t->inputs || !t->outputs)
@@ -90,14 +128,10 @@ static int make_executor(ed_trainer *t)
         shapes[i] = g->values[g->inputs[i]].shape;
     for (size_t i = 0; i < t->plan->n_params + t->plan->n_scales; i++)
         t->inputs[t->plan->first_param + i] = t->state->inputs[i];
-    ED_GOTO(list_observed(&observed, &options.observed_count, t));
-    options.observed = observed;
-    ED_GOTO(compile(t, shapes, &options));
-    if (options.observed_count && !ed_exec_device(t->exec))
-        ed_exec_set_observer(t->exec, ed_state_observe, t->state);
+    ED_GOTO(fit_memory(t, shapes));
+    ED_GOTO(compile(t, shapes));
 done:
     ed_free(shapes);
-    ed_free(observed);
     return rc;
 }
 
