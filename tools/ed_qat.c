@@ -176,7 +176,7 @@ static void fill_options(job *j)
         .deterministic = s->deterministic,
         .val_every = s->val_every,
         .patience = s->patience,
-        .memory = s->memory << 20,
+        .memory = s->memory,
         .device = j->device,
         .precision = s->precision,
         .checkpoint = s->checkpoint ? s->checkpoint : s->resume,

@@ -286,10 +286,10 @@ static void tell(const fitting *f, size_t count, int64_t before, int64_t after)
         ed_log(ED_LOG_INFO, "computes %s again for its gradients: %.2f MiB",
                f->graph->values[f->list->values[i]].name, (double)f->list->bytes[i] / (1 << 20));
     ed_log(ED_LOG_INFO,
-           "%zu of %zu activations are computed again: %lld MiB instead of %lld MiB, the limit is "
-           "%lld MiB",
-           count, f->list->count, (long long)(after >> 20), (long long)(before >> 20),
-           (long long)(f->limit >> 20));
+           "%zu of %zu activations are computed again: %.1f MiB instead of %.1f MiB, the limit is "
+           "%.1f MiB",
+           count, f->list->count, (double)after / (1 << 20), (double)before / (1 << 20),
+           (double)f->limit / (1 << 20));
 }
 
 /* Between `few`, which is too few, and `enough`, of which *graph is made. */

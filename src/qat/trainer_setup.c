@@ -71,7 +71,10 @@ static void explain_memory(const ed_trainer *t, const compiling *c)
     char said[256], largest[512];
     int64_t bytes = 0;
     snprintf(said, sizeof said, "%s", ed_error_last());
-    ed_exec_plan_bytes(&bytes, t->plan->graph, c->shapes, c->options);
+    if (ed_exec_plan_bytes(&bytes, t->plan->graph, c->shapes, c->options) != ED_OK) {
+        ed_error_set(ED_ENOMEM, "%s", said);
+        return;
+    }
     ed_recompute_name_largest(largest, sizeof largest, t->plan->graph);
     ed_error_set(ED_ENOMEM,
                  "%s; a batch of %lld needs %lld MiB for activations, the largest are %s; "
