@@ -225,7 +225,18 @@ static int calibrate(job *j)
     ed_dataset_close(data);
     TRY(rc);
     TRY(ed_calibrate_apply(j->plan, j->graph, j->ranges, &calib));
-    return ed_plan_apply(j->plan, j->graph);
+    TRY(ed_plan_apply(j->plan, j->graph));
+    return ed_target_check(j->graph, s->target);
+}
+
+/* What another tool quantized may be meant for another target. */
+static int take_quantized(job *j)
+{
+    TRY(ed_transform(j->graph, NULL));
+    int rc = ed_target_check(j->graph, j->s->target);
+    if (rc == ED_EUNSUPPORTED)
+        tool_warn("%s", ed_error_last());
+    return rc == ED_EUNSUPPORTED ? ED_OK : rc;
 }
 
 static int read_models(job *j)
@@ -241,7 +252,7 @@ static int read_models(job *j)
                          "float model",
                          j->model);
     else
-        TRY(ed_transform(j->graph, NULL));
+        TRY(take_quantized(j));
     if (s->teacher) {
         ed_graph_free(j->teacher);
         j->teacher = NULL;
@@ -274,6 +285,17 @@ static int evaluate(job *j, const char *name)
     return ED_OK;
 }
 
+/* Nobody should have to find out from the figures of another command. */
+static void warn_if_worse(const job *j)
+{
+    if (j->n_rows < 2)
+        return;
+    double before = j->rows[j->n_rows - 2].result.top1, after = j->rows[j->n_rows - 1].result.top1;
+    if (after < before - 1.0)
+        tool_warn("training lost %.2f points of top-1; try a smaller --lr, or --clip",
+                  before - after);
+}
+
 static int train(job *j)
 {
     TRY(ed_qat_train(&j->result, j->graph, j->teacher, j->train, j->val, &j->opts));
@@ -298,7 +320,6 @@ static int write_model(const job *j)
         .weights = s->weights && !strcmp(s->weights, "float") ? ED_WEIGHTS_FLOAT : ED_WEIGHTS_INT8,
         .external_data = s->external_data,
     };
-    TRY(ed_target_check(j->graph, s->target));
     return ed_onnx_write(j->graph, j->output, &options);
 }
 
@@ -334,6 +355,7 @@ static int run(job *j)
     TRY(evaluate(j, j->plan ? "calibrated" : "quantized"));
     TRY(train(j));
     TRY(evaluate(j, "trained"));
+    warn_if_worse(j);
     TRY(write_model(j));
     return report(j, tool_seconds() - start);
 }

@@ -81,7 +81,8 @@ typedef struct ed_qat_result {
  * best epoch by validation; of the last one without).
  * @param graph    quantized (FakeQuantize nodes with their scales)
  * @param teacher  the float model (also transformed: it runs faster); NULL with loss "labels"
- * @param train    training samples
+ * @param train    training samples; read shuffled, from now on too. Its batch is the step's:
+ *                 opts->batch is 0, or the same
  * @param val      NULL: none
  * @return ED_OK (also when interrupted), ED_EINVAL (an option, by name), ED_EUNSUPPORTED (an
  *         operator without gradient, by node), ED_ENONFINITE (the loss is NaN: step, group,

@@ -219,7 +219,7 @@ static int leaky_relu_gradient(ed_grad *g)
     return p->alpha >= 0.0f ? ed_gradient_of_output(g) : ed_gradient_of_inputs(g);
 }
 
-/* Bound i gets the dy of those elements where the condition holds. */
+/* Bound i gets the dy of those elements where the condition on y holds. */
 static int give_bound(ed_grad *g, uint32_t i, ed_id condition)
 {
     ed_id zero, dy;
@@ -228,26 +228,29 @@ static int give_bound(ed_grad *g, uint32_t i, ed_id condition)
     return ed_grad_give_broadcast(g, i, dy);
 }
 
-/* y is lo where x < lo and not lo > hi, hi where max(x, lo) > hi. */
+/* Each dy goes to one of the three: to hi where y equals it, else to lo where y equals that, else
+ * to x. So a convolution's result before its Clip is not kept. */
 static int clip_gradient(ed_grad *g)
 {
-    const ed_id x = g->in[0], lo = g->n_in > 1 ? g->in[1] : ED_NONE;
+    const ed_id y = g->out[0], lo = g->n_in > 1 ? g->in[1] : ED_NONE;
     const ed_id hi = g->n_in > 2 ? g->in[2] : ED_NONE;
-    ed_id raised = x, condition, swapped;
-    ED_TRY(ed_gradient_of_inputs(g));
+    ed_id dx, condition, is_hi;
+    if (ed_grad_wants(g, 0)) {
+        const ed_id in[4] = { ed_grad_dy(g), y, lo, hi };
+        ED_TRY(ed_grad_emit_like(g, &dx, "ed::ClipGrad", in, g->n_in + 1));
+        ED_TRY(ed_grad_give(g, 0, dx));
+    }
     if (ed_grad_wants(g, 1)) {
-        ED_TRY(ed_grad_binary(g, &condition, "Less", x, lo));
+        ED_TRY(ed_grad_binary(g, &condition, "Equal", y, lo));
         if (hi != ED_NONE) {
-            ED_TRY(ed_grad_binary(g, &swapped, "Greater", lo, hi));
-            ED_TRY(ed_grad_unary(g, &swapped, "Not", swapped));
-            ED_TRY(ed_grad_binary(g, &condition, "And", condition, swapped));
+            ED_TRY(ed_grad_binary(g, &is_hi, "Equal", y, hi));
+            ED_TRY(ed_grad_unary(g, &is_hi, "Not", is_hi));
+            ED_TRY(ed_grad_binary(g, &condition, "And", condition, is_hi));
         }
         ED_TRY(give_bound(g, 1, condition));
     }
     if (ed_grad_wants(g, 2)) {
-        if (lo != ED_NONE)
-            ED_TRY(ed_grad_binary(g, &raised, "Max", x, lo));
-        ED_TRY(ed_grad_binary(g, &condition, "Greater", raised, hi));
+        ED_TRY(ed_grad_binary(g, &condition, "Equal", y, hi));
         ED_TRY(give_bound(g, 2, condition));
     }
     return ED_OK;

@@ -72,17 +72,52 @@ static bool read_pow(ed_chain_step *step, const ed_chain_nodes *of, uint32_t k)
     return true;
 }
 
-/* One scale, constant or not, and zero_point 0. */
-static bool read_quantize(ed_chain_step *step, const ed_chain_nodes *of, uint32_t k)
+/* One scale, input i, constant or not, and zero_point 0. */
+static bool read_levels(ed_chain_step *step, const ed_chain_nodes *of, uint32_t k, uint32_t i)
 {
     const ed_fake_quant_params *a = of->params[k];
-    const ed_tensor *zero = constant_in(of, k, 2);
+    const ed_tensor *zero = constant_in(of, k, i + 1);
     int64_t scales = 0;
     step->p[0] = (float)a->qmin;
     step->p[1] = (float)a->qmax;
-    return ed_shape_numel(&scales, &of->types[of->nodes[k]->in[1]].shape) == ED_OK && scales == 1 &&
-           is_omitted_or_constant(of, k, 2) &&
+    return ed_shape_numel(&scales, &of->types[of->nodes[k]->in[i]].shape) == ED_OK && scales == 1 &&
+           is_omitted_or_constant(of, k, i + 1) &&
            (!zero || (zero->numel == 1 && ed_tensor_get_i64(zero, 0) == 0));
+}
+
+static bool read_quantize(ed_chain_step *step, const ed_chain_nodes *of, uint32_t k)
+{
+    return read_levels(step, of, k, 1);
+}
+
+/* ---- gradients ---- */
+static bool read_quantize_grad(ed_chain_step *step, const ed_chain_nodes *of, uint32_t k)
+{
+    return read_levels(step, of, k, 2);
+}
+
+static bool read_slope(ed_chain_step *step, const ed_chain_nodes *of, uint32_t k)
+{
+    const ed_activation_grad_params *a = of->params[k];
+    step->p[0] = a->f.alpha;
+    return true;
+}
+
+static bool read_clip_grad(ed_chain_step *step, const ed_chain_nodes *of, uint32_t k)
+{
+    const ed_activation_grad_params *a = of->params[k];
+    if (!is_omitted_or_constant(of, k, 2) || !is_omitted_or_constant(of, k, 3))
+        return false;
+    ed_clip_grad_bounds(step->p, &a->f, constant_in(of, k, 2), constant_in(of, k, 3));
+    return true;
+}
+
+static bool read_gelu_grad(ed_chain_step *step, const ed_chain_nodes *of, uint32_t k)
+{
+    const ed_activation_grad_params *a = of->params[k];
+    if (a->approximate == ED_GELU_TANH)
+        step->code = ED_CHAIN_GELU_TANH_GRAD;
+    return true;
 }
 
 static const chain_op operators[] = {
@@ -110,6 +145,19 @@ static const chain_op operators[] = {
     { "Reciprocal", "", ED_CHAIN_RECIPROCAL, 1, NULL },
     { "Pow", "", ED_CHAIN_POW, 2, read_pow },
     { "FakeQuantize", "ed", ED_CHAIN_QUANTIZE, 2, read_quantize },
+    { "ReluGrad", "ed", ED_CHAIN_RELU_GRAD, 2, NULL },
+    { "LeakyReluGrad", "ed", ED_CHAIN_LEAKY_RELU_GRAD, 2, read_slope },
+    { "ClipGrad", "ed", ED_CHAIN_CLIP_GRAD, 2, read_clip_grad },
+    { "SigmoidGrad", "ed", ED_CHAIN_SIGMOID_GRAD, 2, NULL },
+    { "HardSigmoidGrad", "ed", ED_CHAIN_HARD_SIGMOID_GRAD, 2, read_slope },
+    { "HardSwishGrad", "ed", ED_CHAIN_HARD_SWISH_GRAD, 2, NULL },
+    { "TanhGrad", "ed", ED_CHAIN_TANH_GRAD, 2, NULL },
+    { "MishGrad", "ed", ED_CHAIN_MISH_GRAD, 2, NULL },
+    { "EluGrad", "ed", ED_CHAIN_ELU_GRAD, 2, read_slope },
+    { "GeluGrad", "ed", ED_CHAIN_GELU_GRAD, 2, read_gelu_grad },
+    { "ErfGrad", "ed", ED_CHAIN_ERF_GRAD, 2, NULL },
+    { "AbsGrad", "ed", ED_CHAIN_ABS_GRAD, 2, NULL },
+    { "FakeQuantizeGrad", "ed", ED_CHAIN_QUANTIZE_GRAD, 3, read_quantize_grad },
 };
 
 static const chain_op *find_operator(const ed_node *node)
@@ -119,6 +167,12 @@ static const chain_op *find_operator(const ed_node *node)
             strcmp(node->domain, operators[i].domain) == 0)
             return &operators[i];
     return NULL;
+}
+
+ed_chain_code ed_chain_code_of(const ed_node *node)
+{
+    const chain_op *op = find_operator(node);
+    return op ? op->code : ED_CHAIN_CODES;
 }
 
 /* ---- the builder ---- */

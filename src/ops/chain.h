@@ -35,11 +35,14 @@ ED_PLUGIN uint32_t ed_chain_take(ed_chain_bound *out, const ed_kernel_plan *p);
 /* For plan(): input k is as large as the output and comes from another kernel. */
 bool ed_chain_is_main(const ed_chain_bound *chain, const ed_kernel_plan *p, uint32_t taken, int k);
 /* For plan(), after the inputs are listed: the output lies where the first main input dies. */
-ED_PLUGIN ED_PLUGIN void ed_chain_overwrite(const ed_chain_bound *chain, ed_kernel_plan *p);
+ED_PLUGIN void ed_chain_overwrite(const ed_chain_bound *chain, ed_kernel_plan *p);
 
 /* y = step of n elements. y may be one of the operands; those that it has not may be NULL. */
 typedef void (*ed_chain_fn)(float *y, const float *a, const float *b, const float *c,
                             const float *p, int64_t n);
 extern const ed_chain_fn ed_chain_steps[ED_CHAIN_CODES];
+/* The step of an operator of the table, as long as its attributes do not make it another one;
+ * ED_CHAIN_CODES: none. */
+ed_chain_code ed_chain_code_of(const ed_node *node);
 
 #endif

@@ -44,6 +44,21 @@ typedef enum ed_chain_code {
     ED_CHAIN_ROOT_POWER, /* a to the power of 1/2 */
     ED_CHAIN_POW,        /* a to the power of b */
     ED_CHAIN_QUANTIZE,   /* FakeQuantize with the scale b and zero_point 0; p: qmin, qmax */
+    /* gradients: a is dy, b what the operator reads besides it (activation_grad.c) */
+    ED_CHAIN_RELU_GRAD,
+    ED_CHAIN_LEAKY_RELU_GRAD, /* p[0]: alpha */
+    ED_CHAIN_CLIP_GRAD,       /* p: the bounds; NaN limits nothing */
+    ED_CHAIN_SIGMOID_GRAD,
+    ED_CHAIN_HARD_SIGMOID_GRAD, /* p[0]: alpha */
+    ED_CHAIN_HARD_SWISH_GRAD,
+    ED_CHAIN_TANH_GRAD,
+    ED_CHAIN_MISH_GRAD,
+    ED_CHAIN_ELU_GRAD, /* p[0]: alpha */
+    ED_CHAIN_GELU_GRAD,
+    ED_CHAIN_GELU_TANH_GRAD,
+    ED_CHAIN_ERF_GRAD,
+    ED_CHAIN_ABS_GRAD,
+    ED_CHAIN_QUANTIZE_GRAD, /* FakeQuantizeGrad at b with the scale c; p as of QUANTIZE */
     ED_CHAIN_CODES
 } ed_chain_code;
 

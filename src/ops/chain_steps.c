@@ -3,7 +3,8 @@
  * reference kernels, with the vector functions of vector_math.h for exp, erf and tanh.
  */
 #include "ops/chain.h"
-#include "ops/vector_math.h"
+#include "ops/vector_quant.h"
+#include "ops/vector_slopes.h"
 
 #define CHAIN_ARGS                                                                                 \
     (float *y, const float *a, const float *b, const float *c, const float *p, int64_t n)
@@ -29,16 +30,6 @@ ED_BODY float clip(float x, float lo, float hi)
 {
     float y = x < lo ? lo : x;
     return y > hi ? hi : y;
-}
-
-/* As ops/quant.c explains: the clamp comes before rounding; NaN becomes lo. */
-ED_BODY float quantize(float x, float scale, float lo, float hi)
-{
-    const float magic = 12582912.0f; /* 1.5 2^23 */
-    float v = x / scale;
-    v = v > lo ? v : lo;
-    v = v < hi ? v : hi;
-    return ((v + magic) - magic) * scale;
 }
 
 DEFINE_STEP(add_loop, x + b[i])
@@ -67,7 +58,22 @@ DEFINE_STEP(square_loop, x *x)
 DEFINE_STEP(cube_loop, x *x *x)
 DEFINE_STEP(root_power_loop, ed_vector_root_power(x))
 DEFINE_CALLS(pow_loop, powf(x, b[i]))
-DEFINE_STEP(quantize_loop, quantize(x, b[i], p0, p1))
+DEFINE_STEP(quantize_loop, ed_vector_fake_quant(x, b[i], p0, p1))
+/* x is dy; b[i] is where the slope is taken */
+DEFINE_STEP(relu_grad_loop, b[i] > 0.0f ? x : 0.0f)
+DEFINE_STEP(leaky_relu_grad_loop, x *(b[i] > 0.0f ? 1.0f : p0))
+DEFINE_STEP(clip_grad_loop, ((b[i] <= p0) | (b[i] >= p1) | (b[i] != b[i])) ? 0.0f : x)
+DEFINE_STEP(sigmoid_grad_loop, x *(b[i] * (1.0f - b[i])))
+DEFINE_STEP(hard_sigmoid_grad_loop, x *(((b[i] > 0.0f) & (b[i] < 1.0f)) ? p0 : 0.0f))
+DEFINE_STEP(hard_swish_grad_loop, x *ed_vector_hard_swish_slope(b[i]))
+DEFINE_STEP(tanh_grad_loop, x *(1.0f - b[i] * b[i]))
+DEFINE_STEP(mish_grad_loop, x *ed_vector_mish_slope(b[i]))
+DEFINE_STEP(elu_grad_loop, x *(b[i] > 0.0f ? 1.0f : p0 * ed_vector_exp(b[i])))
+DEFINE_STEP(gelu_grad_loop, x *ed_vector_gelu_slope(b[i]))
+DEFINE_STEP(gelu_tanh_grad_loop, x *ed_vector_gelu_tanh_slope(b[i]))
+DEFINE_STEP(erf_grad_loop, x *(1.12837917f * ed_vector_exp(-b[i] * b[i])))
+DEFINE_STEP(abs_grad_loop, x *(b[i] > 0.0f ? 1.0f : b[i] < 0.0f ? -1.0f : 0.0f))
+DEFINE_STEP(quantize_grad_loop, ed_vector_fake_quant_grad(x, b[i], c[i], p0, p1))
 
 const ed_chain_fn ed_chain_steps[ED_CHAIN_CODES] = {
     [ED_CHAIN_ADD] = add_loop,
@@ -97,4 +103,18 @@ const ed_chain_fn ed_chain_steps[ED_CHAIN_CODES] = {
     [ED_CHAIN_ROOT_POWER] = root_power_loop,
     [ED_CHAIN_POW] = pow_loop,
     [ED_CHAIN_QUANTIZE] = quantize_loop,
+    [ED_CHAIN_RELU_GRAD] = relu_grad_loop,
+    [ED_CHAIN_LEAKY_RELU_GRAD] = leaky_relu_grad_loop,
+    [ED_CHAIN_CLIP_GRAD] = clip_grad_loop,
+    [ED_CHAIN_SIGMOID_GRAD] = sigmoid_grad_loop,
+    [ED_CHAIN_HARD_SIGMOID_GRAD] = hard_sigmoid_grad_loop,
+    [ED_CHAIN_HARD_SWISH_GRAD] = hard_swish_grad_loop,
+    [ED_CHAIN_TANH_GRAD] = tanh_grad_loop,
+    [ED_CHAIN_MISH_GRAD] = mish_grad_loop,
+    [ED_CHAIN_ELU_GRAD] = elu_grad_loop,
+    [ED_CHAIN_GELU_GRAD] = gelu_grad_loop,
+    [ED_CHAIN_GELU_TANH_GRAD] = gelu_tanh_grad_loop,
+    [ED_CHAIN_ERF_GRAD] = erf_grad_loop,
+    [ED_CHAIN_ABS_GRAD] = abs_grad_loop,
+    [ED_CHAIN_QUANTIZE_GRAD] = quantize_grad_loop,
 };

@@ -18,7 +18,7 @@
     int row##_run(const ed_call *call);                                                            \
     void row##_free(void *state)
 
-/* clang-format off: one line a row */
+/* clang-format off */
 #define ed_attention_name "attention"
 #define ed_onednn_conv_name "onednn"
 #define ed_onednn_gemm_name "onednn"
@@ -32,23 +32,15 @@
 #define ed_layout_quant_name "layout"
 #define ed_layout_norm_name "layout"
 #define ed_vector_unary_name "vector"
-#define ed_layout_mean_name    "layout"
-#define ed_layout_binary_name  "layout"
-#define ed_layout_chain_name   "chain"
-#define ed_layout_concat_name  "layout"
-#define ed_layout_quant_name   "layout"
-#define ed_quant_grad_name     "layout"
-#define ed_scale_grad_name     "layout"
-#define ed_layout_norm_name    "layout"
-#define ed_vector_unary_name   "vector"
+#define ed_layout_chain_name "chain"
+#define ed_quant_grad_name "layout"
+#define ed_scale_grad_name "layout"
 #define ed_vector_softmax_name "vector"
 #define ed_vector_norm_name "vector"
 #define ed_layout_pool_grad_name "layout"
 #define ed_vector_norm_grad_name "vector"
 #define ed_vector_grad_name "vector"
-#define ed_vector_norm_name    "vector"
-#define ed_vector_grad_name    "vector"
-#define ed_softmax_grad_name   "vector"
+#define ed_softmax_grad_name "vector"
 
 ED_DECLARE_ROW(ed_onednn_conv); /* Conv [+ Add] [+ activation] */
 ED_DECLARE_ROW(ed_onednn_conv_input_grad); /* ConvInputGrad */
@@ -57,33 +49,22 @@ ED_DECLARE_ROW(ed_onednn_gemm); /* Gemm, MatMul [+ Add of a bias] [+ Add] [+ act
 ED_DECLARE_ROW(ed_attention); /* MatMul, [scale,] [mask,] Softmax, MatMul [, Transpose] */
 ED_DECLARE_ROW(ed_onednn_pool); /* MaxPool, AveragePool */
 ED_DECLARE_ROW(ed_onednn_eltwise); /* activations */
-ED_DECLARE_ROW(ed_layout_mean); /* GlobalAveragePool, ReduceMean over all spatial axes */
+ED_DECLARE_ROW(ed_layout_mean); /* GlobalAveragePool, ReduceMean and ReduceSum over all spatial axes */
 ED_DECLARE_ROW(ed_layout_binary); /* Add, Sub, Mul, Div of equal shapes, [N or 1, C, 1, 1], scalars */
 ED_DECLARE_ROW(ed_layout_concat); /* Concat of channels */
 ED_DECLARE_ROW(ed_layout_quant); /* FakeQuantize per tensor with zero_point 0 */
 ED_DECLARE_ROW(ed_layout_norm); /* BatchNormalization that was not folded */
 ED_DECLARE_ROW(ed_vector_unary); /* Erf, Gelu, Exp, Sqrt, Pow of a constant exponent */
-ED_DECLARE_ROW(ed_layout_mean);    /* GlobalAveragePool, ReduceMean over all spatial axes */
-ED_DECLARE_ROW(
-    ed_layout_binary); /* Add, Sub, Mul, Div of equal shapes, [N or 1, C, 1, 1], scalars */
-ED_DECLARE_ROW(ed_layout_concat); /* Concat of channels */
-ED_DECLARE_ROW(ed_layout_quant);  /* FakeQuantize per tensor with zero_point 0 */
-ED_DECLARE_ROW(ed_quant_grad);    /* FakeQuantizeGrad, FakeQuantizeScaleGrad of the same */
+ED_DECLARE_ROW(ed_quant_grad); /* FakeQuantizeGrad, FakeQuantizeScaleGrad of the same */
 ED_DECLARE_ROW(ed_scale_grad);
-ED_DECLARE_ROW(ed_layout_chain);   /* trees of at least two elementwise nodes (chain.h) */
-ED_DECLARE_ROW(ed_layout_concat);  /* Concat of channels */
-ED_DECLARE_ROW(ed_layout_quant);   /* FakeQuantize per tensor with zero_point 0 */
-ED_DECLARE_ROW(ed_layout_norm);    /* BatchNormalization that was not folded */
-ED_DECLARE_ROW(ed_vector_unary);   /* Erf, Gelu, Exp, Sqrt, Pow of a constant exponent */
+ED_DECLARE_ROW(ed_layout_chain); /* trees of at least two elementwise nodes (chain.h) */
 ED_DECLARE_ROW(ed_vector_softmax); /* Softmax, LogSoftmax over the last axis */
 ED_DECLARE_ROW(ed_vector_norm); /* LayerNormalization */
 ED_DECLARE_ROW(ed_layout_pool_grad); /* MaxPoolGrad, AveragePoolGrad */
 ED_DECLARE_ROW(ed_vector_norm_grad); /* LayerNormalizationGrad */
 ED_DECLARE_ROW(ed_vector_grad); /* ReluGrad, GeluGrad, ... in any layout */
+ED_DECLARE_ROW(ed_softmax_grad); /* SoftmaxGrad, LogSoftmaxGrad over the last axis */
 /* clang-format on */
-ED_DECLARE_ROW(ed_vector_norm);    /* LayerNormalization */
-ED_DECLARE_ROW(ed_softmax_grad);   /* SoftmaxGrad, LogSoftmaxGrad over the last axis */
-ED_DECLARE_ROW(ed_vector_grad);    /* ReluGrad, GeluGrad, ... in any layout */
 
 /* ---- for the rows' plan() (fast.c) ---- */
 /* Refuse with a static text; returns ED_OK. */

@@ -284,6 +284,9 @@ typedef struct ed_activation_grad_params { /* ReluGrad, GeluGrad, ... */
 /* Bounds of a Clip of any opset; the tensors are inputs 1 and 2, NULL when omitted. */
 ED_PLUGIN void ed_clip_bounds(float *lo, float *hi, const ed_activation_params *p,
                               const ed_tensor *min, const ed_tensor *max);
+/* The same for ClipGrad, whose inputs 2 and 3 they are; NaN for one that limits nothing. */
+ED_PLUGIN void ed_clip_grad_bounds(float bounds[2], const ed_activation_params *p,
+                                   const ed_tensor *min, const ed_tensor *max);
 
 /* Clip of integers, whose bounds are inputs. */
 int ed_clip_integers(const ed_call *call);

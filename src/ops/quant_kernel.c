@@ -2,37 +2,11 @@
  * The loops of FakeQuantize and of its gradients (quant.c tells the formulas): runs of elements
  * that share a scale, rows of elements that have one each.
  */
-#include "base/clones.h"
 #include "base/parallel.h"
 #include "ops/op.h"
+#include "ops/vector_quant.h"
 
 enum { GRAIN = 8192, PARTS = 256, CHANNELS = 64 };
-
-/* In exact integers saturate(r + z) - z = clamp(r, qmin - z, qmax - z) = clamp(rne(x / scale), lo,
- * hi), and as lo and hi are integers, clamping may come before rounding. Then |v| < 2^22, and
- * adding 1.5 * 2^23 leaves no bits for the fraction: the sum is rounded half to even. It also turns
- * -0 to 0. */
-ED_BODY float rounded(float v)
-{
-    const float magic = 12582912.0f;
-    return (v + magic) - magic;
-}
-
-ED_BODY float fake_quant(float x, float scale, float lo, float hi)
-{
-    float v = x / scale;
-    v = v > lo ? v : lo; /* NaN: lo */
-    v = v < hi ? v : hi;
-    return rounded(v) * scale;
-}
-
-/* x / scale within one level of the range, so that it can be rounded as above; NaN is below. */
-ED_BODY float near_range(float x, float scale, float lo, float hi)
-{
-    float v = x / scale;
-    v = v > lo - 1.0f ? v : lo - 1.0f;
-    return v < hi + 1.0f ? v : hi + 1.0f;
-}
 
 /* What has one scale. */
 typedef struct levels {
@@ -47,7 +21,7 @@ ED_BODY void quant_run_body(float *y, const float *x, const float *dy, int64_t n
     (void)dy;
     ED_INDEPENDENT
     for (int64_t i = 0; i < n; i++)
-        y[i] = fake_quant(x[i], q.scale, q.lo, q.hi);
+        y[i] = ed_vector_fake_quant(x[i], q.scale, q.lo, q.hi);
 }
 ED_CLONES_VOID(quant_run, (float *y, const float *x, const float *dy, int64_t n, levels q),
                (y, x, dy, n, q))
@@ -55,10 +29,8 @@ ED_CLONES_VOID(quant_run, (float *y, const float *x, const float *dy, int64_t n,
 ED_BODY void grad_run_body(float *dx, const float *x, const float *dy, int64_t n, levels q)
 {
     ED_INDEPENDENT
-    for (int64_t i = 0; i < n; i++) {
-        float r = rounded(near_range(x[i], q.scale, q.lo, q.hi));
-        dx[i] = ((r >= q.lo) & (r <= q.hi)) ? dy[i] : 0.0f;
-    }
+    for (int64_t i = 0; i < n; i++)
+        dx[i] = ed_vector_fake_quant_grad(dy[i], x[i], q.scale, q.lo, q.hi);
 }
 ED_CLONES_VOID(grad_run, (float *dx, const float *x, const float *dy, int64_t n, levels q),
                (dx, x, dy, n, q))
@@ -78,7 +50,7 @@ ED_BODY void quant_row_body(float *y, const float *x, const float *dy, ed_fake_q
     ED_INDEPENDENT
     for (int64_t i = 0; i < q.channels; i++) {
         levels l = levels_of(&q, i);
-        y[i] = fake_quant(x[i], l.scale, l.lo, l.hi);
+        y[i] = ed_vector_fake_quant(x[i], l.scale, l.lo, l.hi);
     }
 }
 ED_CLONES_VOID(quant_row, (float *y, const float *x, const float *dy, ed_fake_quant q),
@@ -89,8 +61,7 @@ ED_BODY void grad_row_body(float *dx, const float *x, const float *dy, ed_fake_q
     ED_INDEPENDENT
     for (int64_t i = 0; i < q.channels; i++) {
         levels l = levels_of(&q, i);
-        float r = rounded(near_range(x[i], l.scale, l.lo, l.hi));
-        dx[i] = ((r >= l.lo) & (r <= l.hi)) ? dy[i] : 0.0f;
+        dx[i] = ed_vector_fake_quant_grad(dy[i], x[i], l.scale, l.lo, l.hi);
     }
 }
 ED_CLONES_VOID(grad_row, (float *dx, const float *x, const float *dy, ed_fake_quant q),
@@ -100,7 +71,7 @@ ED_CLONES_VOID(grad_row, (float *dx, const float *x, const float *dy, ed_fake_qu
 /* dy d y / d scale */
 ED_BODY double scale_term(float dy, float x, levels q)
 {
-    float v = near_range(x, q.scale, q.lo, q.hi), r = rounded(v);
+    float v = ed_vector_near_range(x, q.scale, q.lo, q.hi), r = ed_vector_rounded(v);
     float slope = r < q.lo ? q.lo : r - v;
     slope = r > q.hi ? q.hi : slope;
     return (double)dy * (double)slope;

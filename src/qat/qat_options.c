@@ -30,9 +30,9 @@ const ed_qat_choice *ed_scales_at(size_t i)
 
 /* ---- numbers ---- */
 
-/* One row an option that is a number: its default and its limits. The last two change nothing of
- * what comes out. */
-enum { WITHOUT_EFFECT = 2 };
+/* One row an option that is a number: its default and its limits. The last one changes nothing
+ * of what comes out. */
+enum { WITHOUT_EFFECT = 1 };
 static const struct number {
     const char *name;
     size_t place; /* in ed_qat_options */

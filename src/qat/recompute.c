@@ -1,346 +1,212 @@
-/*
- * See recompute.h. A node of the forward pass is cheap when it is one pass over memory. The copy of
- * a value is made of
- *
- *   the same inputs and constants,
- *   values that gradients read, and that therefore stay; their copies, if there are any,
- *   copies of values that no gradient reads, made in the same way.
- *
- * The running order puts a copy right before its first reader, so the original dies in the forward
- * pass.
- */
+/* See recompute.h. */
 #include "qat/recompute.h"
 
-#include "exec/training.h"
+#include <string.h>
 
-/* ---- which values ---- */
+typedef struct work {
+    ed_graph *graph;
+    size_t n_forward, n_values; /* before any node is added */
+    ed_id *order;               /* forward nodes */
+    size_t count;
+    int64_t segments, *segment; /* per node */
+    bool *stored, *needed;      /* per value */
+    ed_id *again;               /* per value: its second copy, ED_NONE */
+    ed_id *copy;                /* per node: its second copy, ED_NONE */
+} work;
 
-typedef struct search {
-    const ed_graph *graph;
-    size_t n_forward;
-    signed char *possible; /* per value: can stand as the input of a copy; -1: not known yet */
-} search;
-
-static bool read_by_gradient(const ed_graph *g, ed_id value, size_t n_forward)
+static double bytes_of(const ed_graph *g, ed_id value)
 {
-    const ed_value *v = &g->values[value];
+    int64_t numel = 0;
+    if (value != ED_NONE)
+        (void)ed_shape_numel(&numel, &g->values[value].shape);
+    return 4.0 * (double)numel;
+}
+
+/* The nodes of the forward pass in their order, each with its segment. */
+static int cut(work *w)
+{
+    const ed_graph *g = w->graph;
+    double all = 0, sum = 0;
+    ED_TRY(ed_graph_topological(g, &w->order, &w->count));
+    size_t kept = 0;
+    for (size_t i = 0; i < w->count; i++) {
+        if (w->order[i] >= w->n_forward)
+            continue;
+        w->order[kept++] = w->order[i];
+        const ed_node *node = &g->nodes[w->order[i]];
+        for (uint32_t k = 0; k < node->n_out; k++)
+            all += bytes_of(g, node->out[k]);
+    }
+    w->count = kept;
+    for (size_t i = 0; i < kept && all > 0; i++) {
+        const ed_node *node = &g->nodes[w->order[i]];
+        w->segment[w->order[i]] = (int64_t)((double)w->segments * sum / all);
+        for (uint32_t k = 0; k < node->n_out; k++)
+            sum += bytes_of(g, node->out[k]);
+    }
+    return ED_OK;
+}
+
+static bool crosses(const work *w, ed_id node, const ed_value *v)
+{
     for (size_t i = 0; i < v->use_count; i++)
-        if (v->uses[i] >= n_forward)
+        if (v->uses[i] < w->n_forward && w->segment[v->uses[i]] != w->segment[node])
             return true;
     return false;
 }
 
-static bool is_cheap(const search *s, ed_id node)
+static bool is_stored(const work *w, ed_id id, ed_id value)
 {
-    const ed_node *n = &s->graph->nodes[node];
-    for (uint32_t i = 0; i < n->n_attrs; i++)
-        if (n->attrs[i].tensor) /* it belongs to one node */
-            return false;
-    return node < s->n_forward && n->n_out == 1 && ed_training_is_cheap(s->graph, n);
+    const ed_graph *g = w->graph;
+    const ed_node *node = &g->nodes[id];
+    const ed_value *v = &g->values[value];
+    if (v->is_output || strcmp(node->op_type, "Dropout") == 0) /* a mask is drawn once */
+        return true;
+    return w->segment[id] >= w->segments - 1 || crosses(w, id, v);
 }
 
-static bool inputs_possible(search *s, ed_id node);
-
-/* Producers stand before readers, so this comes to an end. */
-static bool is_possible(search *s, ed_id value)
+/* From the last node to the first: what backward nodes, and recomputed ones, read. */
+static void find_needed(work *w)
 {
-    const ed_value *v = &s->graph->values[value];
-    if (s->possible[value] < 0)
-        s->possible[value] = v->producer == ED_NONE ||
-                             read_by_gradient(s->graph, value, s->n_forward) ||
-                             (is_cheap(s, v->producer) && inputs_possible(s, v->producer));
-    return s->possible[value];
+    const ed_graph *g = w->graph;
+    for (size_t b = w->n_forward; b < g->n_nodes; b++)
+        for (uint32_t i = 0; i < g->nodes[b].n_in && !g->nodes[b].dead; i++)
+            if (g->nodes[b].in[i] != ED_NONE)
+                w->needed[g->nodes[b].in[i]] = true;
+    for (size_t i = w->count; i-- > 0;) {
+        const ed_node *node = &g->nodes[w->order[i]];
+        bool any = false;
+        for (uint32_t k = 0; k < node->n_out; k++)
+            any = any ||
+                  (node->out[k] != ED_NONE && w->needed[node->out[k]] && !w->stored[node->out[k]]);
+        for (uint32_t k = 0; any && k < node->n_in; k++)
+            if (node->in[k] != ED_NONE)
+                w->needed[node->in[k]] = true;
+    }
 }
 
-static bool inputs_possible(search *s, ed_id node)
+static ed_id second(const work *w, ed_id value)
 {
-    const ed_node *n = &s->graph->nodes[node];
-    for (uint32_t i = 0; i < n->n_in; i++)
-        if (n->in[i] != ED_NONE && !is_possible(s, n->in[i]))
-            return false;
-    return true;
+    bool copied = value != ED_NONE && value < w->n_values && w->again[value] != ED_NONE;
+    return copied ? w->again[value] : value;
 }
 
-static bool is_candidate(search *s, ed_id value)
+static int copy_node(work *w, ed_id id)
 {
-    const ed_value *v = &s->graph->values[value];
-    return v->producer != ED_NONE && !v->is_output && v->dtype == ED_F32 &&
-           is_cheap(s, v->producer) && read_by_gradient(s->graph, value, s->n_forward) &&
-           inputs_possible(s, v->producer);
-}
-
-typedef struct sized {
-    ed_id value;
-    int64_t bytes;
-} sized;
-
-static int by_size(const void *pa, const void *pb)
-{
-    const sized *a = pa, *b = pb;
-    if (a->bytes != b->bytes)
-        return a->bytes < b->bytes ? 1 : -1;
-    return a->value < b->value ? -1 : 1;
-}
-
-static int list_candidates(ed_recompute *out, search *s)
-{
+    ed_graph *g = w->graph;
+    const ed_node old = g->nodes[id]; /* its lists stay where they are */
     int rc = ED_OK;
-    const ed_graph *g = s->graph;
-    sized *list = ed_calloc(g->n_values, sizeof *list);
-    out->values = ed_calloc(g->n_values, sizeof *out->values);
-    out->bytes = ed_calloc(g->n_values, sizeof *out->bytes);
-    if (!list || !out->values || !out->bytes)
+    ed_id *in = ed_calloc(old.n_in, sizeof *in), *out = ed_calloc(old.n_out, sizeof *out);
+    if (!in || !out)
         ED_GOTO(ED_ENOMEM);
-    for (size_t v = 0; v < g->n_values; v++) {
-        int64_t numel = 0; /* known and checked when the graph was bound */
-        if (!is_candidate(s, (ed_id)v) || ed_shape_numel(&numel, &g->values[v].shape) != ED_OK)
+    for (uint32_t k = 0; k < old.n_in; k++)
+        in[k] = second(w, old.in[k]);
+    for (uint32_t k = 0; k < old.n_out; k++) {
+        out[k] = ED_NONE;
+        if (old.out[k] == ED_NONE)
             continue;
-        list[out->count++] = (sized){ (ed_id)v, numel * (int64_t)sizeof(float) };
+        ED_GOTO(ed_graph_add_fresh_value(g, &out[k], g->values[old.out[k]].name));
+        g->values[out[k]].dtype = g->values[old.out[k]].dtype;
+        g->values[out[k]].shape = g->values[old.out[k]].shape;
+        if (!w->stored[old.out[k]])
+            w->again[old.out[k]] = out[k];
     }
-    qsort(list, out->count, sizeof *list, by_size);
-    for (size_t i = 0; i < out->count; i++) {
-        out->values[i] = list[i].value;
-        out->bytes[i] = list[i].bytes;
-    }
-done:
-    ed_free(list);
-    return rc;
-}
-
-int ed_recompute_find(ed_recompute *out, const ed_graph *graph, size_t n_forward)
-{
-    search s = { graph, n_forward, ed_malloc(graph->n_values) };
-    *out = (ed_recompute){ 0 };
-    if (!s.possible)
-        return ED_ENOMEM;
-    for (size_t v = 0; v < graph->n_values; v++)
-        s.possible[v] = -1;
-    int rc = list_candidates(out, &s);
-    ed_free(s.possible);
-    if (rc != ED_OK)
-        ed_recompute_clear(out);
-    return rc;
-}
-
-void ed_recompute_clear(ed_recompute *r)
-{
-    ed_free(r->values);
-    ed_free(r->bytes);
-    *r = (ed_recompute){ 0 };
-}
-
-/* ---- the largest ones, for a sentence ---- */
-
-void ed_recompute_name_largest(char *out, size_t size, const ed_graph *g)
-{
-    enum { NAMED = 3 };
-    sized list[NAMED + 1] = { { 0 } };
-    size_t length = 0;
-    for (size_t v = 0; v < g->n_values; v++) {
-        int64_t numel = 0;
-        if (g->values[v].producer == ED_NONE ||
-            ed_shape_numel(&numel, &g->values[v].shape) != ED_OK)
-            continue;
-        list[NAMED] = (sized){ (ed_id)v, numel * (int64_t)sizeof(float) };
-        qsort(list, NAMED + 1, sizeof *list, by_size);
-    }
-    out[0] = '\0';
-    for (size_t i = 0; i < NAMED && list[i].bytes && length < size; i++)
-        length += (size_t)snprintf(out + length, size - length, "%s%s (%lld MiB)", i ? ", " : "",
-                                   g->values[list[i].value].name, (long long)(list[i].bytes >> 20));
-}
-
-/* ---- copies ---- */
-
-typedef struct copies {
-    ed_graph *graph;
-    size_t n_forward, n_nodes; /* before there were copies */
-    bool *chosen;              /* per value */
-    ed_id *copy;               /* per value; ED_NONE */
-} copies;
-
-static int copy_value(copies *c, ed_id value);
-
-/* What a copy reads in place of `value`. */
-static int stand_in(copies *c, ed_id *out, ed_id value)
-{
-    *out = value;
-    if (value == ED_NONE || c->graph->values[value].producer == ED_NONE)
-        return ED_OK;
-    if (!c->chosen[value] && read_by_gradient(c->graph, value, c->n_forward))
-        return ED_OK;
-    ED_TRY(copy_value(c, value));
-    *out = c->copy[value];
-    return ED_OK;
-}
-
-static int copy_node(copies *c, ed_id id, const ed_id *in, ed_id value)
-{
-    ed_graph *g = c->graph;
-    const ed_node from = g->nodes[id]; /* its lists stay where they are */
-    char stem[256];
-    ed_id made, node;
-    snprintf(stem, sizeof stem, "%s/again", g->values[value].name);
-    ED_TRY(ed_graph_add_fresh_value(g, &made, stem));
-    g->values[made].dtype = g->values[value].dtype;
-    g->values[made].shape = g->values[value].shape;
-    snprintf(stem, sizeof stem, "%s/again", from.name);
-    ED_TRY(ed_graph_add_node(g, &node, from.op_type, stem, in, from.n_in, &made, 1));
-    g->nodes[node].domain = from.domain;
-    for (uint32_t i = 0; i < from.n_attrs; i++)
-        ED_TRY(ed_node_set_attr(g, node, &from.attrs[i]));
-    c->copy[value] = made;
-    return ED_OK;
-}
-
-static int copy_value(copies *c, ed_id value)
-{
-    int rc = ED_OK;
-    if (c->copy[value] != ED_NONE)
-        return ED_OK;
-    ed_id id = c->graph->values[value].producer;
-    const uint32_t n = c->graph->nodes[id].n_in;
-    ed_id *in = ed_calloc(n, sizeof *in);
-    if (!in)
-        return ED_ENOMEM;
-    for (uint32_t i = 0; i < n; i++)
-        ED_GOTO(stand_in(c, &in[i], c->graph->nodes[id].in[i]));
-    ED_GOTO(copy_node(c, id, in, value));
+    ED_GOTO(
+        ed_graph_add_node(g, &w->copy[id], old.op_type, old.name, in, old.n_in, out, old.n_out));
+    ed_node *copy = &g->nodes[w->copy[id]];
+    copy->domain = old.domain;
+    copy->attrs = old.attrs;
+    copy->n_attrs = old.n_attrs;
 done:
     ed_free(in);
+    ed_free(out);
     return rc;
 }
 
-/* Gradients read the copies of the chosen values. */
-static int redirect(const copies *c)
+static int copy_needed(work *w)
 {
-    ed_graph *g = c->graph;
-    for (size_t k = c->n_forward; k < c->n_nodes; k++)
-        for (uint32_t i = 0; !g->nodes[k].dead && i < g->nodes[k].n_in; i++) {
-            ed_id value = g->nodes[k].in[i];
-            if (value != ED_NONE && c->chosen[value])
-                ED_TRY(ed_node_set_input(g, (ed_id)k, i, c->copy[value]));
-        }
+    for (size_t i = 0; i < w->count; i++) {
+        const ed_node *node = &w->graph->nodes[w->order[i]];
+        bool any = false;
+        for (uint32_t k = 0; k < node->n_out; k++)
+            any = any ||
+                  (node->out[k] != ED_NONE && w->needed[node->out[k]] && !w->stored[node->out[k]]);
+        if (any)
+            ED_TRY(copy_node(w, w->order[i]));
+    }
     return ED_OK;
 }
 
-int ed_recompute_apply(ed_graph *graph, const ed_recompute *r, size_t n_forward, size_t count)
+/* A group whose nodes all have a copy has one too. */
+static int copy_groups(work *w)
 {
+    ed_graph *g = w->graph;
+    for (size_t i = 0, n = g->n_groups; i < n; i++) {
+        const ed_group group = g->groups[i];
+        ed_id *nodes = ed_calloc(group.n_nodes, sizeof *nodes);
+        bool all = group.n_nodes > 0;
+        if (!nodes)
+            return ED_ENOMEM;
+        for (uint32_t k = 0; k < group.n_nodes; k++) {
+            nodes[k] = group.nodes[k] < w->n_forward ? w->copy[group.nodes[k]] : ED_NONE;
+            all = all && nodes[k] != ED_NONE;
+        }
+        int rc = all ? ed_graph_add_group(g, NULL, group.kind, nodes, group.n_nodes) : ED_OK;
+        ed_free(nodes);
+        ED_TRY(rc);
+    }
+    return ED_OK;
+}
+
+static int redirect(work *w, size_t n_nodes)
+{
+    ed_graph *g = w->graph;
+    for (size_t b = w->n_forward; b < n_nodes; b++)
+        for (uint32_t i = 0; i < g->nodes[b].n_in && !g->nodes[b].dead; i++)
+            ED_TRY(ed_node_set_input(g, (ed_id)b, i, second(w, g->nodes[b].in[i])));
+    return ED_OK;
+}
+
+static int run(work *w)
+{
+    ed_graph *g = w->graph;
+    size_t n_nodes = g->n_nodes;
+    for (size_t i = 0; i < w->n_values; i++)
+        w->again[i] = ED_NONE;
+    for (size_t i = 0; i < w->n_forward; i++)
+        w->copy[i] = ED_NONE;
+    ED_TRY(cut(w));
+    for (size_t i = 0; i < w->count; i++) {
+        const ed_node *node = &g->nodes[w->order[i]];
+        for (uint32_t k = 0; k < node->n_out; k++)
+            if (node->out[k] != ED_NONE)
+                w->stored[node->out[k]] = is_stored(w, w->order[i], node->out[k]);
+    }
+    find_needed(w);
+    ED_TRY(copy_needed(w));
+    ED_TRY(copy_groups(w));
+    ED_TRY(redirect(w, n_nodes));
+    return ed_graph_remove_unused(g);
+}
+
+int ed_recompute(ed_graph *g, size_t n_forward, int64_t segments)
+{
+    work w = { .graph = g,
+               .n_forward = n_forward,
+               .n_values = g->n_values,
+               .segments = segments,
+               .segment = ed_calloc(g->n_nodes, sizeof *w.segment),
+               .stored = ed_calloc(g->n_values, sizeof *w.stored),
+               .needed = ed_calloc(g->n_values, sizeof *w.needed),
+               .again = ed_calloc(g->n_values, sizeof *w.again),
+               .copy = ed_calloc(n_forward, sizeof *w.copy) };
     int rc = ED_OK;
-    const size_t n = graph->n_values;
-    copies c = { graph, n_forward, graph->n_nodes, ed_calloc(n, sizeof *c.chosen),
-                 ed_malloc(n * sizeof *c.copy) };
-    if (!c.chosen || !c.copy)
-        ED_GOTO(ED_ENOMEM);
-    for (size_t v = 0; v < n; v++)
-        c.copy[v] = ED_NONE;
-    for (size_t i = 0; i < count; i++)
-        c.chosen[r->values[i]] = true;
-    for (size_t i = 0; i < count; i++)
-        ED_GOTO(copy_value(&c, r->values[i]));
-    ED_GOTO(redirect(&c));
-    ED_GOTO(ed_graph_remove_unused(graph));
-done:
-    ed_free(c.chosen);
-    ed_free(c.copy);
-    return rc;
-}
-
-/* ---- how many ---- */
-
-typedef struct fitting {
-    const ed_graph *graph;
-    const ed_recompute *list;
-    size_t n_forward;
-    int64_t limit, bytes; /* bytes: of the last try */
-    ed_recompute_measure_fn measure;
-    void *ctx;
-} fitting;
-
-/* *out: a graph in which `count` values are computed again; NULL when it is above the limit. */
-static int try_count(fitting *f, ed_graph **out, size_t count)
-{
-    ED_TRY(ed_graph_clone(out, f->graph));
-    int rc = ed_recompute_apply(*out, f->list, f->n_forward, count);
-    if (rc == ED_OK)
-        rc = f->measure(f->ctx, &f->bytes, *out);
-    if (rc == ED_OK && f->bytes <= f->limit)
-        return ED_OK;
-    ed_graph_free(*out);
-    *out = NULL;
-    return rc;
-}
-
-static int fail_limit(const fitting *f)
-{
-    return ed_error_set(ED_EINVAL,
-                        "the activations need at least %lld MiB with all that can be computed "
-                        "again, the limit is %lld MiB; use a smaller --batch, and --accumulate for "
-                        "the rest of it, or a larger --memory",
-                        (long long)((f->bytes + (1 << 20) - 1) >> 20), (long long)(f->limit >> 20));
-}
-
-static void tell(const fitting *f, size_t count, int64_t before, int64_t after)
-{
-    for (size_t i = 0; i < count; i++)
-        ed_log(ED_LOG_INFO, "computes %s again for its gradients: %.2f MiB",
-               f->graph->values[f->list->values[i]].name, (double)f->list->bytes[i] / (1 << 20));
-    ed_log(ED_LOG_INFO,
-           "%zu of %zu activations are computed again: %.1f MiB instead of %.1f MiB, the limit is "
-           "%.1f MiB",
-           count, f->list->count, (double)after / (1 << 20), (double)before / (1 << 20),
-           (double)f->limit / (1 << 20));
-}
-
-/* Between `few`, which is too few, and `enough`, of which *graph is made. */
-static int bisect(fitting *f, ed_graph **graph, size_t few, size_t *enough, int64_t *bytes)
-{
-    while (*enough - few > 1) {
-        size_t middle = few + (*enough - few) / 2;
-        ed_graph *made;
-        ED_TRY(try_count(f, &made, middle));
-        if (!made) {
-            few = middle;
-            continue;
-        }
-        ed_graph_free(*graph);
-        *graph = made;
-        *enough = middle;
-        *bytes = f->bytes;
-    }
-    return ED_OK;
-}
-
-static int fit(fitting *f, ed_graph **graph, int64_t before)
-{
-    size_t enough = f->list->count;
-    ed_graph *made;
-    ED_TRY(try_count(f, &made, enough));
-    if (!made)
-        return fail_limit(f);
-    int64_t after = f->bytes;
-    int rc = bisect(f, &made, 0, &enough, &after);
-    if (rc != ED_OK) {
-        ed_graph_free(made);
-        return rc;
-    }
-    tell(f, enough, before, after);
-    ed_graph_free(*graph);
-    *graph = made;
-    return ED_OK;
-}
-
-int ed_recompute_fit(ed_graph **graph, size_t n_forward, int64_t limit,
-                     ed_recompute_measure_fn measure, void *ctx)
-{
-    int64_t before;
-    ed_recompute list;
-    ED_TRY(measure(ctx, &before, *graph));
-    if (before <= limit)
-        return ED_OK;
-    ED_TRY(ed_recompute_find(&list, *graph, n_forward));
-    fitting f = { *graph, &list, n_forward, limit, before, measure, ctx };
-    int rc = fit(&f, graph, before);
-    ed_recompute_clear(&list);
+    if (!w.segment || !w.stored || !w.needed || !w.again || !w.copy)
+        rc = ED_ENOMEM;
+    else
+        rc = run(&w);
+    void *arrays[] = { w.order, w.segment, w.stored, w.needed, w.again, w.copy };
+    for (size_t i = 0; i < ED_LENGTH(arrays); i++)
+        ed_free(arrays[i]);
     return rc;
 }

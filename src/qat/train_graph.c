@@ -202,6 +202,7 @@ static int add_gradients(ed_train_graph *t, ed_id loss, const ed_train_spec *spe
     for (size_t i = 0; i < n; i++)
         if (gradients[i] != ED_NONE)
             ED_GOTO(output_of(&t->gradients[i], g, gradients[i]));
+    ED_GOTO(ed_graph_remove_unused(g));
 done:
     ed_free(gradients);
     return rc;
@@ -247,7 +248,6 @@ static int build(ed_train_graph *t, ed_graph *quantized, const ed_train_spec *sp
     ED_TRY(scales_to_inputs(t));
     ED_TRY(rebind(t, spec, n_model));
     ED_TRY(add_gradients(t, loss, spec));
-    ED_TRY(ed_graph_remove_unused(t->graph));
     return ed_graph_verify(t->graph);
 }
 

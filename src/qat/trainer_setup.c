@@ -3,7 +3,8 @@
 
 #include "data/shuffle.h"
 #include "exec/training.h"
-#include "qat/recompute.h"
+#include "qat/recompute_cheap.h"
+#include "qat/recompute_fit.h"
 
 #include <string.h>
 
@@ -75,7 +76,7 @@ static void explain_memory(const ed_trainer *t, const compiling *c)
         ed_error_set(ED_ENOMEM, "%s", said);
         return;
     }
-    ed_recompute_name_largest(largest, sizeof largest, t->plan->graph);
+    ed_name_largest(largest, sizeof largest, t->plan->graph);
     ed_error_set(ED_ENOMEM,
                  "%s; a batch of %lld needs %lld MiB for activations, the largest are %s; "
                  "use a smaller --batch, and --accumulate for the rest of it, or --memory "

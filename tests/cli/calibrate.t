@@ -109,3 +109,16 @@ $ ed-calibrate tiny.onnx -d data.h5 -x Gemm --rule skip-narrow-conv -o z.onnx | 
 > *ConvBNAddReLU_0* left in float: skip-narrow-conv: *
 > Linear_0 left in float: excluded by the user
 - if ls | grep tmp-; then exit 1; fi
+# Four bits: int4 of opset 21, or weights in int8 tensors. Ranges are for as many bits as the plan says.
+$ ed-calibrate -q tiny.onnx -d data.h5 --bits-w 4 -o w4.onnx; ed-calibrate -q tiny.onnx -d data.h5 --bits-w 4 --int8-storage -o w48.onnx; ed-calibrate -q tiny.onnx -d data.h5 --bits-w 4 --bits-a 4 --ranges a4.json -o a4.onnx
+$ "$PYTHON" -c 'import onnx; m = [onnx.load(f) for f in ("w4.onnx", "w48.onnx", "a4.onnx")]; [onnx.checker.check_model(x, full_check=True) for x in m]; print([x.opset_import[0].version for x in m], [sum(i.data_type == onnx.TensorProto.INT4 for i in x.graph.initializer) > 0 for x in m])'
+> [21, 17, 21] [True, False, True]
+$ ed-calibrate -q tiny.onnx --ranges a4.json -o a8.onnx
+! ed-calibrate: ranges for signed 4 bits; the model is quantized to signed 8 bits: calibrate for those
+= 1
+$ ed-calibrate -q tiny.onnx --ranges a4.json --bits-w 4 --bits-a 4 -o a4r.onnx
+- cmp a4.onnx a4r.onnx
+$ ed-calibrate tiny.onnx -d data.h5 --bits-w 3
+! ed-calibrate: --bits-w: `3' is unknown; choose one of: 8, 4
+! Try *
+= 2

@@ -99,6 +99,10 @@ $ ed-qat tiny_int8.onnx -d data.h5 --bits-w 4
 $ ed-qat tiny_int8.onnx -d data.h5 --loss distill
 ! ed-qat: the loss 'distill' needs a teacher, the float model
 = 1
+# One of another kind than the target's: told, and trained all the same.
+- "$PYTHON" -c 'import onnx, numpy as np; from onnx import numpy_helper as h; m = onnx.load("tiny_int8.onnx"); i = next(t for t in m.graph.initializer if t.name == "input_zero_point"); i.CopyFrom(h.from_array(np.full(h.to_array(i).shape, 3, np.int8), i.name)); onnx.save(m, "asymmetric.onnx")'
+$ ed-qat -q asymmetric.onnx -d data.h5 -b 16 -e 1 --scales lsq -o asymmetric_qat.onnx
+! ed-qat: warning: FakeQuantize * breaks a rule of target tensorrt: quantization is symmetric int8*
 # Four bits: int4 of opset 21, or in int8 tensors.
 $ ed-qat -q tiny.onnx -d data.h5 -b 16 -e 1 --bits-w 4 -o w4.onnx; ed-qat -q tiny.onnx -d data.h5 -b 16 -e 1 --bits-w 4 --int8-storage -o w4i8.onnx
 $ "$PYTHON" -c 'import onnx; [print(onnx.load(f).opset_import[0].version, sum(i.data_type == onnx.TensorProto.INT4 for i in onnx.load(f).graph.initializer) > 0) for f in ("w4.onnx", "w4i8.onnx")]'

@@ -2,6 +2,7 @@
 #include "case.h"
 
 #include "base/file.h"
+#include "tensor/dtype.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -314,6 +315,21 @@ void case_free_data(ed_tensor **data)
         ed_tensor_free(data[i]);
         data[i] = NULL;
     }
+}
+
+static void round_numbers(ed_tensor *t)
+{
+    float *x = t && t->dtype == ED_F32 ? t->data : NULL;
+    for (int64_t i = 0; x && i < t->numel; i++)
+        x[i] = ed_bf16_to_f32(ed_f32_to_bf16(x[i]));
+}
+
+void case_round(ed_graph *g, ed_tensor **data)
+{
+    for (uint32_t i = 0; i < CASE_MAX_IN; i++)
+        round_numbers(data[i]);
+    for (size_t v = 0; v < g->n_values; v++)
+        round_numbers(g->values[v].constant);
 }
 
 int case_build(ed_graph **g, ed_tensor **data, const op_case *c, case_form form)

@@ -54,6 +54,9 @@ enum { CASE_NO_CONSTANTS = CASE_MAX_IN };
 /* The case as a graph with its node and the data, of which data[i] is NULL when omitted. */
 int case_build(ed_graph **g, ed_tensor **data, const op_case *c, case_form form);
 void case_free_data(ed_tensor **data);
+/* Round all floats to bfloat16, which a device that rounds operands leaves alone: where a function
+ * jumps, at a tie or between two maxima, both sides then see the same numbers. */
+void case_round(ed_graph *g, ed_tensor **data);
 /* Whether a `convolved` form has the convolution before this input. */
 bool case_is_image(const op_case *c, const ed_tensor *t);
 /* *id becomes Conv(*id, identity): the same numbers. */

@@ -34,7 +34,8 @@ def clip_grad(x, attrs, opset):
     low, high = np.float32(attrs.get("min", low)), np.float32(attrs.get("max", high))
     low = x[2] if len(x) > 2 and x[2] is not None else low
     high = x[3] if len(x) > 3 and x[3] is not None else high
-    return np.where((x[1] < low) | (x[1] > high), np.float32(0), x[0])
+    blocked = ((x[1] <= low) & ~np.isneginf(low)) | ((x[1] >= high) & ~np.isposinf(high))
+    return np.where(blocked | np.isnan(x[1]), np.float32(0), x[0])
 
 
 @op("ed::SigmoidGrad")

@@ -2,7 +2,6 @@
 #include "gradient_case.h"
 
 #include "ops/gradient.h"
-#include "tensor/dtype.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -166,27 +165,12 @@ static int build_forward(gradient_case *gc, const op_case *c, case_form form)
     return ed_graph_infer(gc->graph);
 }
 
-static void round_numbers(ed_tensor *t)
-{
-    float *x = t && t->dtype == ED_F32 ? t->data : NULL;
-    for (int64_t i = 0; x && i < t->numel; i++)
-        x[i] = ed_bf16_to_f32(ed_f32_to_bf16(x[i]));
-}
-
-static void round_inputs(gradient_case *gc)
-{
-    for (uint32_t i = 0; i < CASE_MAX_IN; i++)
-        round_numbers(gc->data[i]);
-    for (size_t v = 0; v < gc->graph->n_values; v++)
-        round_numbers(gc->graph->values[v].constant);
-}
-
 static int build(gradient_case *gc, const op_case *c, case_form form, bool rounded)
 {
     ed_id in[CASE_MAX_IN], out[CASE_MAX_OUT], ids[CASE_MAX_IN], loss;
     ED_TRY(build_forward(gc, c, form));
     if (rounded)
-        round_inputs(gc);
+        case_round(gc->graph, gc->data);
     const ed_node *node = &gc->graph->nodes[gc->graph->n_nodes - 1];
     memcpy(in, node->in, node->n_in * sizeof *in);
     memcpy(out, node->out, node->n_out * sizeof *out);

@@ -32,6 +32,8 @@ static int evaluate(ed_tensor **out, const op_case *c)
     ed_tensor *data[CASE_MAX_IN], *outs[CASE_MAX_OUT] = { NULL };
     *out = NULL;
     ED_TRY(case_build(&g, data, c, all_constant));
+    if (harness.rounds_products)
+        case_round(g, data);
     int rc = ed_op_evaluate(g, &g->nodes[0], (const ed_tensor *const *)data, outs);
     for (uint32_t i = 0; i < ED_LENGTH(outs); i++)
         if (i != c->output)
@@ -203,8 +205,10 @@ static bool check_executor(char *text, size_t size, const op_case *c, case_form 
     char *plan = NULL;
     size_t host_steps = 0;
     bool good = false;
-    if (case_build(&g, data, c, form) != ED_OK ||
-        harness_execute(&got, g, data, &harness.exec, &plan, &host_steps) != ED_OK)
+    int rc = case_build(&g, data, c, form);
+    if (rc == ED_OK && harness.rounds_products)
+        case_round(g, data);
+    if (rc != ED_OK || harness_execute(&got, g, data, &harness.exec, &plan, &host_steps) != ED_OK)
         snprintf(text, size, "%s", ed_error_last());
     else {
         if (c->fastnan)

@@ -1,8 +1,10 @@
 /* The training graph: what becomes an input, what stays, and the numbers of its gradients. */
+#include "exec/exec_check.h"
 #include "toy.h"
 
 #include "base/mem.h"
 #include "ops/op.h"
+#include "qat/recompute.h"
 #include "qat/train_graph.h"
 
 #include <math.h>
@@ -260,6 +262,110 @@ static void test_tied_scales(void **unused)
     ed_graph_free(graph);
 }
 
+/* ---- recomputation ---- */
+
+static const char deep[] =
+    "graph t opset 17\ninput x: f32[N, 4, 16, 16]\n"
+    "const w1: f32[8, 4, 3, 3] = random(1)\nconst w2: f32[8, 8, 3, 3] = random(2)\n"
+    "const w3: f32[8, 8, 3, 3] = random(3)\nconst w4: f32[8, 8, 3, 3] = random(4)\n"
+    "const w5: f32[3, 8, 1, 1] = random(5)\n"
+    "a = Conv(x, w1) {pads=[1, 1, 1, 1]}\nra = Relu(a)\n"
+    "b = Conv(ra, w2) {pads=[1, 1, 1, 1]}\nrb = Relu(b)\n"
+    "c = Conv(rb, w3) {pads=[1, 1, 1, 1]}\nsc = Add(c, ra)\nrc = Relu(sc)\n"
+    "d = Conv(rc, w4) {pads=[1, 1, 1, 1]}\nrd = Relu(d)\n"
+    "e = Conv(rd, w5)\np = GlobalAveragePool(e)\ny = Flatten(p)\noutput y\n";
+
+/* The gradient of parameter i, malloced; *bytes: of the activations. */
+static float *gradient_of(ed_graph *graph, int64_t segments, size_t i, size_t *bytes, int64_t *n)
+{
+    enum { BATCH = 4, INPUT = BATCH * 4 * 16 * 16 };
+    static float x[INPUT];
+    int64_t labels[BATCH] = { 0, 2, 1, 1 };
+    ed_shape shapes[16] = { ED_SHAPE(BATCH, 4, 16, 16) };
+    ed_train_spec spec = spec_of(shapes, ED_LOSS_LABELS);
+    ed_train_graph *t = build(graph, &spec);
+    if (segments)
+        assert_int_equal(ed_recompute(t->graph, t->n_forward, segments), ED_OK);
+    const ed_tensor *in[16], *out[16];
+    ed_tensor views[2];
+    ed_exec *exec;
+    fill_numbers(x, INPUT, 4);
+    for (size_t k = 1; k < t->graph->n_inputs; k++)
+        shapes[k] = t->graph->values[t->graph->inputs[k]].shape;
+    if (ed_exec_new(&exec, t->graph, shapes, NULL) != ED_OK)
+        fail_msg("%s", ed_error_last());
+    assert_int_equal(ed_tensor_view(&views[0], ED_F32, &shapes[0], x), ED_OK);
+    assert_int_equal(ed_tensor_view(&views[1], ED_I64, &shapes[1], labels), ED_OK);
+    in[0] = &views[0];
+    in[1] = &views[1];
+    for (size_t k = 0; k < t->n_params; k++)
+        in[t->first_param + k] = ed_graph_constant(graph, graph->values[t->params[k].value].name);
+    assert_int_equal(ed_exec_run(exec, in, out), ED_OK);
+    const ed_tensor *g = out[t->gradients[i]];
+    float *copy = ed_malloc(g->nbytes);
+    assert_non_null(copy);
+    memcpy(copy, g->data, g->nbytes);
+    *n = g->numel;
+    *bytes = ed_exec_get_stats(exec).activation_bytes;
+    ed_exec_free(exec);
+    ed_train_graph_free(t);
+    return copy;
+}
+
+/* The same gradients from less memory. */
+static void test_recompute(void **unused)
+{
+    (void)unused;
+    static const int64_t ways[] = { 2, 3, 4, 64 };
+    ed_graph *graph = toy_quantized(deep, 0.05f);
+    for (size_t i = 0; i < 5; i++) {
+        size_t all, less, least = SIZE_MAX;
+        int64_t n, m;
+        float *stored = gradient_of(graph, 0, i, &all, &n);
+        for (size_t k = 0; k < ED_LENGTH(ways); k++) {
+            float *again = gradient_of(graph, ways[k], i, &less, &m);
+            assert_int_equal(m, n);
+            for (int64_t j = 0; j < n; j++)
+                assert_true(fabsf(again[j] - stored[j]) <= 1e-6f + 1e-4f * fabsf(stored[j]));
+            least = less < least ? less : least;
+            ed_free(again);
+        }
+        assert_true(least < all);
+        ed_free(stored);
+    }
+    ed_graph_free(graph);
+}
+
+/* Activations whose gradients read what they give are part of the convolution's step. */
+static void test_activations_stay_fused(void **unused)
+{
+    (void)unused;
+    static const char *const activations[] = { "Relu",        "Clip",    "LeakyRelu",
+                                               "HardSigmoid", "Sigmoid", "Tanh" };
+    for (size_t i = 0; i < ED_LENGTH(activations); i++) {
+        char text[512], step[64];
+        snprintf(text, sizeof text,
+                 "graph t opset 17\ninput x: f32[N, 4, 6, 6]\n"
+                 "const w: f32[8, 4, 3, 3] = random(1)\nconst v: f32[8, 3] = random(2)\n"
+                 "const lo: f32[] = {0}\nconst hi: f32[] = {6}\nc = Conv(x, w) @g\n"
+                 "r = %s(c%s) @g\np = GlobalAveragePool(r)\nf = Flatten(p)\n"
+                 "y = MatMul(f, v)\noutput y\n",
+                 activations[i], strcmp(activations[i], "Clip") == 0 ? ", lo, hi" : "");
+        snprintf(step, sizeof step, "Conv 'c' + %s 'r'", activations[i]);
+        ed_graph *graph = graph_from(text, false);
+        ed_train_spec spec = spec_of(&ED_SHAPE(2, 4, 6, 6), ED_LOSS_LABELS);
+        ed_train_graph *t = build(graph, &spec);
+        ed_shape shapes[] = { ED_SHAPE(2, 4, 6, 6), ED_SHAPE(2), ED_SHAPE(8, 4, 3, 3),
+                              ED_SHAPE(8, 3) };
+        ed_exec *exec = NULL;
+        assert_int_equal(ed_exec_new(&exec, t->graph, shapes, NULL), ED_OK);
+        assert_true(plan_says(exec, step));
+        ed_exec_free(exec);
+        ed_train_graph_free(t);
+        ed_graph_free(graph);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -270,6 +376,8 @@ int main(void)
         cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_computed_shape),
         cmocka_unit_test(test_tied_scales),
+        cmocka_unit_test(test_recompute),
+        cmocka_unit_test(test_activations_stay_fused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
