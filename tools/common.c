@@ -148,25 +148,6 @@ int tool_device(const char **out, const char *wanted)
     return ED_OK;
 }
 
-static unsigned bits_of(const char *name)
-{
-    return name ? (unsigned)atoi(name) : 0;
-}
-
-ed_plan_options tool_plan_options(const settings *s)
-{
-    return (ed_plan_options){ .target = s->target,
-                              .exclude = s->exclude.items,
-                              .exclude_count = s->exclude.count,
-                              .rules = s->rules.items,
-                              .rules_count = s->rules.count,
-                              .disable = s->disable.items,
-                              .disable_count = s->disable.count,
-                              .weight_bits = bits_of(s->bits_w),
-                              .activation_bits = bits_of(s->bits_a),
-                              .int8_storage = s->int8_storage };
-}
-
 bool tool_fixed_batch(const ed_graph *graph)
 {
     for (size_t i = 0; i < ed_graph_input_count(graph); i++) {

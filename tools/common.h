@@ -43,8 +43,16 @@ int tool_finish(int rc);
 /* Seconds of a clock that only goes forward. */
 double tool_seconds(void);
 
+/* ---- pipeline.c ---- */
 /* Options of the passes, as --exclude, --rule, --disable, --target and --bits-... say. */
 ed_plan_options tool_plan_options(const settings *s);
+/* Options of calibration, as the settings say; the device is the caller's. */
+ed_calib_options tool_calib_options(const settings *s);
+/* Options of training that say how it learns. */
+ed_qat_options tool_qat_options(const settings *s);
+/* Conversions and fusions of `graph`, and the plan of what to quantize in it: by default, or as
+ * --plan and --disable say. `source`: what the plan was built from, to be released after it. */
+int tool_plan(ed_plan **out, ed_graph **source, ed_graph *graph, const settings *s);
 
 /* ---- files.c ---- */
 /* "<model without .onnx><suffix>"; *out is released with free(). */
@@ -55,6 +63,11 @@ int tool_model_path(char **out, const settings *s);
 bool tool_same_file(const char *a, const char *b);
 /* Refuse an output before the work begins: a folder that is not there or not writable. */
 int tool_check_output(const char *path);
+/* The same for several, and refuse what would overwrite an input or another output. Members may be
+ * NULL. */
+int tool_check_outputs(const char *const *outputs, size_t n, const char *const *inputs, size_t m);
+/* Let `put` write a file that appears whole or not at all. */
+int tool_write_file(const char *path, int (*put)(FILE *file, const void *ctx), const void *ctx);
 
 /* ---- tensors.c ---- */
 /* A tensor from a .npy or .pb file; release with ed_tensor_free(). */
@@ -92,6 +105,10 @@ typedef struct table table;
 table *table_new(const char *align);
 /* The next cell; a row is full when every column has one. */
 void table_cell(table *t, const char *format, ...) ED_PRINTF(2, 3);
+/* A number of two decimals, "-" when it is not known. */
+void table_number(table *t, double value, bool known);
+/* A SQNR: of two equal outputs, which have no noise, "equal". */
+void table_decibel(table *t, double db);
 /* Print and release. @return ED_OK or ED_ENOMEM */
 int table_print(table *t, FILE *out);
 

@@ -97,7 +97,6 @@ typedef struct job {
     int64_t batch;
     ed_ranges *ranges;
     ed_calib_options calib;
-    ed_plan_options plan_options;
 } job;
 
 static int check_paths(job *j)
@@ -129,18 +128,6 @@ static int check_paths(job *j)
     return tool_check_output(s->ranges);
 }
 
-static void fill_options(job *j)
-{
-    const settings *s = j->s;
-    j->plan_options = tool_plan_options(s);
-    j->calib.method = s->method;
-    j->calib.params.percentile = s->percentile;
-    j->calib.params.ema = s->ema;
-    j->calib.bins = (size_t)s->bins;
-    j->calib.weight_method = s->weight_method;
-    j->calib.progress = tool_progress;
-}
-
 /* The places where the plan quantizes; what it leaves out is in the report. */
 static void tell_plan(const ed_plan *plan)
 {
@@ -149,22 +136,6 @@ static void tell_plan(const ed_plan *plan)
         if (m->apply && m->phase == ED_PHASE_QUANTIZE)
             tool_note("quantizes %s %s of %s", m->pattern, m->anchor, m->detail);
     }
-}
-
-/* Conversions, fusions, and the points to quantize: by default, or as the user edited them. */
-static int transform(job *j)
-{
-    const settings *s = j->s;
-    if (!s->plan && !s->disable.count) {
-        TRY(ed_transform(j->graph, &j->plan_options));
-        return ed_plan_build(&j->plan, j->graph, ED_PHASE_QUANTIZE, &j->plan_options);
-    }
-    TRY(ed_graph_clone(&j->source, j->graph));
-    if (s->plan)
-        TRY(ed_plan_read_json(&j->plan, j->source, s->plan, &j->plan_options));
-    else
-        TRY(ed_plan_build(&j->plan, j->source, ED_PHASE_ALL, &j->plan_options));
-    return ed_plan_apply_phases(j->plan, j->graph, ED_PHASE_CONVERT, ED_PHASE_FUSE);
 }
 
 static int open_data(job *j)
@@ -186,13 +157,11 @@ static int prepare(job *j)
 {
     const settings *s = j->s;
     TRY(tool_device(&j->calib.device, s->data ? s->device : NULL)); /* else nothing is run */
-    j->calib.precision = s->precision;
-    j->calib.autotune = s->autotune;
     TRY(ed_onnx_read(&j->graph, j->model));
     j->batch = tool_batch(s->batch, j->graph, j->calib.device);
     if (s->data)
         TRY(open_data(j));
-    TRY(transform(j));
+    TRY(tool_plan(&j->plan, &j->source, j->graph, s));
     if (!ed_plan_point_count(j->plan))
         return tool_fail(ED_EUNSUPPORTED,
                          "%s: nothing in it can be quantized (%zu places were left out); --verbose "
@@ -263,7 +232,7 @@ static int report(const job *j, double seconds)
 static int run(job *j)
 {
     double start = tool_seconds();
-    fill_options(j);
+    j->calib = tool_calib_options(j->s);
     TRY(check_paths(j));
     TRY(prepare(j));
     if (j->s->verbose)

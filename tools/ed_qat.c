@@ -36,26 +36,12 @@ static const char *const examples[] = {
     NULL,
 };
 
-#define LISTING(function, at)                                                                      \
-    static bool function(size_t i, const char **name, const char **help)                           \
-    {                                                                                              \
-        const ed_qat_choice *choice = at(i);                                                       \
-        *name = choice ? choice->name : NULL;                                                      \
-        *help = choice ? choice->help : NULL;                                                      \
-        return choice != NULL;                                                                     \
-    }
-LISTING(optimizer_row, ed_optimizer_at)
-LISTING(schedule_row, ed_schedule_at)
-LISTING(loss_row, ed_loss_at)
-LISTING(scales_row, ed_scales_at)
-LISTING(weight_scales_row, ed_weight_scales_at)
-
 static const listing listings[] = {
-    { "Optimizers", optimizer_row },
-    { "Schedules", schedule_row },
-    { "Losses", loss_row },
-    { "Scales of activations", scales_row },
-    { "Scales of weights", weight_scales_row },
+    { "Optimizers", option_optimizer_row },
+    { "Schedules", option_schedule_row },
+    { "Losses", option_loss_row },
+    { "Scales of activations", option_scales_row },
+    { "Scales of weights", option_weight_scales_row },
     { "Methods", option_method_row },
     { "Rules of target tensorrt", option_rule_row },
     { NULL, NULL },
@@ -104,7 +90,8 @@ static int check_paths(job *j)
 {
     const settings *s = j->s;
     const char *inputs[] = { NULL, s->data, s->val, s->calib, s->teacher };
-    const char *outputs[] = { NULL, s->checkpoint, s->resume, s->log };
+    const char *outputs[] = { NULL, s->checkpoint,
+                              tool_same_file(s->checkpoint, s->resume) ? NULL : s->resume, s->log };
     TRY(tool_model_path(&j->model, s));
     if (s->output)
         j->output = strdup(s->output);
@@ -114,27 +101,8 @@ static int check_paths(job *j)
         return tool_fail(ED_ENOMEM, "memory ran out");
     inputs[0] = j->model;
     outputs[0] = j->output;
-    for (size_t o = 0; o < sizeof outputs / sizeof outputs[0]; o++) {
-        for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++)
-            if (tool_same_file(outputs[o], inputs[i]))
-                return tool_fail(ED_EINVAL,
-                                 "%s: it is read and would be overwritten; choose "
-                                 "another file to write",
-                                 outputs[o]);
-        for (size_t k = 0; k < o; k++)
-            if (tool_same_file(outputs[o], outputs[k]) && !(o == 2 && k == 1))
-                return tool_fail(ED_EINVAL, "%s: it would be written twice; choose another file",
-                                 outputs[o]);
-        if (outputs[o])
-            TRY(tool_check_output(outputs[o]));
-    }
-    return ED_OK;
-}
-
-/* A number whose zero was asked for: zero alone would be the default. */
-static double zero_is_none(const settings *s, const char *option, double value)
-{
-    return option_given(s, option) && value == 0 ? ED_QAT_NONE : value;
+    return tool_check_outputs(outputs, sizeof outputs / sizeof outputs[0], inputs,
+                              sizeof inputs / sizeof inputs[0]);
 }
 
 /* A checkpoint, or the one before it. */
@@ -152,39 +120,13 @@ static bool is_there(const char *path)
 static void fill_options(job *j)
 {
     const settings *s = j->s;
-    j->opts = (ed_qat_options){
-        .epochs = s->epochs,
-        .accumulate = s->accumulate,
-        .optimizer = s->optimizer,
-        .schedule = s->schedule,
-        .loss = s->loss,
-        .scales = s->scales,
-        .weight_scales = s->weight_scales,
-        .learning_rate = s->learning_rate,
-        .momentum = zero_is_none(s, "momentum", s->momentum),
-        .weight_decay = zero_is_none(s, "weight-decay", s->weight_decay),
-        .clip = s->clip,
-        .warmup = s->warmup,
-        .temperature = s->temperature,
-        .alpha = zero_is_none(s, "alpha", s->alpha),
-        .label_smoothing = s->label_smoothing,
-        .freeze_observers = zero_is_none(s, "freeze-observers", s->freeze_observers),
-        .augment = s->augment,
-        .freeze = s->freeze.items,
-        .freeze_count = s->freeze.count,
-        .seed = (uint64_t)s->seed,
-        .deterministic = s->deterministic,
-        .val_every = s->val_every,
-        .patience = s->patience,
-        .memory = s->memory,
-        .device = j->device,
-        .precision = s->precision,
-        .checkpoint = s->checkpoint ? s->checkpoint : s->resume,
-        .checkpoint_every = s->checkpoint_every,
-        .resume = s->resume && is_there(s->resume) ? s->resume : NULL,
-        .log = s->log,
-        .report = qat_progress,
-    };
+    j->opts = tool_qat_options(s);
+    j->opts.device = j->device;
+    j->opts.checkpoint = s->checkpoint ? s->checkpoint : s->resume;
+    j->opts.checkpoint_every = s->checkpoint_every;
+    j->opts.resume = s->resume && is_there(s->resume) ? s->resume : NULL;
+    j->opts.log = s->log;
+    j->opts.report = qat_progress;
     if (s->resume && !j->opts.resume)
         tool_note("%s is not there yet: the run begins anew", s->resume);
 }
@@ -206,11 +148,8 @@ static int calibrate(job *j)
     const settings *s = j->s;
     ed_dataset *data = NULL;
     const ed_plan_options plan = tool_plan_options(s);
-    const ed_calib_options calib = { .method = s->method,
-                                     .params.percentile = s->percentile,
-                                     .device = j->device,
-                                     .precision = s->precision,
-                                     .progress = tool_progress };
+    ed_calib_options calib = tool_calib_options(s);
+    calib.device = j->device;
     TRY(ed_transform(j->graph, &plan));
     TRY(ed_graph_clone(&j->teacher, j->graph));
     TRY(ed_plan_build(&j->plan, j->graph, ED_PHASE_QUANTIZE, &plan));

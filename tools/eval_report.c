@@ -6,23 +6,6 @@
 #include <jansson.h>
 #include <math.h>
 
-/* 10 log10(signal / noise); two equal outputs have no noise at all. */
-static void cell_db(table *t, double db)
-{
-    if (isinf(db) && db > 0)
-        table_cell(t, "equal");
-    else
-        table_cell(t, "%.2f", db);
-}
-
-static void cell_percent(table *t, double percent, bool known)
-{
-    if (known)
-        table_cell(t, "%.2f", percent);
-    else
-        table_cell(t, "-");
-}
-
 static int print_groups(const eval_report *r, FILE *out)
 {
     table *t = table_new("lr");
@@ -31,7 +14,7 @@ static int print_groups(const eval_report *r, FILE *out)
     table_cell(t, "SQNR dB");
     for (size_t i = 0; i < r->group_count; i++) {
         table_cell(t, "%s", r->groups[i].name);
-        cell_db(t, r->groups[i].sqnr_db);
+        table_decibel(t, r->groups[i].sqnr_db);
     }
     return table_print(t, out);
 }
@@ -48,12 +31,12 @@ int eval_report_table(const eval_report *r, FILE *out)
     for (size_t i = 0; i < r->count; i++) {
         const ed_eval_result *one = &r->results[i];
         table_cell(t, "%s", r->models[i]);
-        cell_percent(t, one->top1, labelled);
-        cell_percent(t, one->top5, labelled);
-        cell_percent(t, r->results[0].top1 - one->top1, labelled && i);
-        cell_percent(t, one->agreement, i);
+        table_number(t, one->top1, labelled);
+        table_number(t, one->top5, labelled);
+        table_number(t, r->results[0].top1 - one->top1, labelled && i);
+        table_number(t, one->agreement, i);
         if (i)
-            cell_db(t, one->sqnr_db);
+            table_decibel(t, one->sqnr_db);
         else
             table_cell(t, "-");
     }

@@ -59,3 +59,48 @@ int tool_check_output(const char *path)
     free(folder);
     return rc;
 }
+
+int tool_check_outputs(const char *const *outputs, size_t n, const char *const *inputs, size_t m)
+{
+    for (size_t o = 0; o < n; o++) {
+        for (size_t i = 0; i < m; i++)
+            if (tool_same_file(outputs[o], inputs[i]))
+                return tool_fail(ED_EINVAL,
+                                 "%s: it is read and would be overwritten; choose "
+                                 "another file to write",
+                                 outputs[o]);
+        for (size_t k = 0; k < o; k++)
+            if (tool_same_file(outputs[o], outputs[k]))
+                return tool_fail(ED_EINVAL, "%s: it would be written twice; choose another file",
+                                 outputs[o]);
+        if (outputs[o])
+            TRY(tool_check_output(outputs[o]));
+    }
+    return ED_OK;
+}
+
+/* Closes the file in every case. */
+static int close_written(FILE *file, int rc, const char *path)
+{
+    bool good = fflush(file) == 0 && !ferror(file) && fsync(fileno(file)) == 0;
+    good = fclose(file) == 0 && good;
+    if (rc == ED_OK && !good)
+        rc = tool_fail(ED_EIO, "%s: cannot write: %s", path, strerror(errno ? errno : EIO));
+    return rc;
+}
+
+int tool_write_file(const char *path, int (*put)(FILE *file, const void *ctx), const void *ctx)
+{
+    char *aside = NULL;
+    if (asprintf(&aside, "%s.tmp-%ld", path, (long)getpid()) < 0)
+        return tool_fail(ED_ENOMEM, "memory ran out");
+    errno = 0;
+    FILE *file = fopen(aside, "wb");
+    int rc = file ? close_written(file, put(file, ctx), path) : ED_EIO;
+    if (!file || (rc == ED_OK && rename(aside, path) != 0))
+        rc = tool_fail(ED_EIO, "%s: cannot write: %s", path, strerror(errno));
+    if (rc != ED_OK && file)
+        unlink(aside);
+    free(aside);
+    return rc;
+}

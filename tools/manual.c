@@ -125,7 +125,8 @@ void manual_print(FILE *out, const command *cmd)
         put(out, e[1], true);
         fputc('\n', out);
     }
-    fputs(".SH SEE ALSO\n.BR ed\\-calibrate (1),\n.BR ed\\-eval (1),\n.BR ed\\-inspect (1),\n"
+    fputs(".SH SEE ALSO\n.BR ed\\-bench (1),\n.BR ed\\-calibrate (1),\n.BR ed\\-eval (1),\n.BR "
+          "ed\\-inspect (1),\n"
           ".BR ed\\-qat (1),\n.BR ed\\-run (1),\n.BR ed\\-transform (1),\n.BR ed\\-dataset (5)\n",
           out);
 }

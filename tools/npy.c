@@ -176,33 +176,28 @@ static int make_header(char *text, size_t size, const ed_tensor *t, const char *
     return ED_OK;
 }
 
-static bool write_all(FILE *file, const char *header, const ed_tensor *t)
+typedef struct content {
+    const char *header;
+    const ed_tensor *tensor;
+} content;
+
+static int write_all(FILE *file, const void *ctx)
 {
-    size_t used = PREFIX + strlen(header) + 1, n = (used + ALIGN - 1) / ALIGN * ALIGN - PREFIX;
+    const content *c = ctx;
+    size_t used = PREFIX + strlen(c->header) + 1, n = (used + ALIGN - 1) / ALIGN * ALIGN - PREFIX;
     unsigned char head[PREFIX] = {
         0, 0, 0, 0, 0, 0, 1, 0, (unsigned char)n, (unsigned char)(n >> 8)
     };
     memcpy(head, magic, 6);
     fwrite(head, 1, PREFIX, file);
-    fprintf(file, "%-*s\n", (int)n - 1, header);
-    fwrite(t->data, 1, t->nbytes, file);
-    bool good = !ferror(file);
-    return fclose(file) == 0 && good;
+    fprintf(file, "%-*s\n", (int)n - 1, c->header);
+    fwrite(c->tensor->data, 1, c->tensor->nbytes, file);
+    return ED_OK;
 }
 
 int npy_write(const ed_tensor *tensor, const char *path)
 {
-    char header[512], *aside = NULL;
+    char header[512];
     TRY(make_header(header, sizeof header, tensor, path));
-    if (asprintf(&aside, "%s.tmp-%ld", path, (long)getpid()) < 0)
-        return tool_fail(ED_ENOMEM, "memory ran out");
-    errno = 0;
-    FILE *file = fopen(aside, "wb");
-    int rc = ED_OK;
-    if (!file || !write_all(file, header, tensor) || rename(aside, path) != 0) {
-        rc = tool_fail(ED_EIO, "%s: cannot write: %s", path, strerror(errno ? errno : EIO));
-        unlink(aside);
-    }
-    free(aside);
-    return rc;
+    return tool_write_file(path, write_all, &(content){ header, tensor });
 }

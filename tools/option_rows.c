@@ -94,9 +94,10 @@ static const char *check_device(const char *text)
 /* ---- the table ---- */
 
 #define FIELD(name) offsetof(settings, name)
-#define FORWARD     (CMD_CALIBRATE | CMD_EVAL | CMD_TRANSFORM | CMD_INSPECT | CMD_RUN)
+#define FORWARD     (CMD_CALIBRATE | CMD_EVAL | CMD_TRANSFORM | CMD_INSPECT | CMD_RUN | CMD_BENCH)
 #define ALL         (FORWARD | CMD_QAT)
-#define WITH_DATA   (CMD_CALIBRATE | CMD_EVAL | CMD_TRANSFORM)
+#define WITH_DATA   (CMD_CALIBRATE | CMD_EVAL | CMD_TRANSFORM | CMD_BENCH)
+#define TRAINS      (CMD_QAT | CMD_BENCH)
 
 static const char files[] = "Files", calibration[] = "Calibration", placement[] = "Quantization";
 static const char samples[] = "Samples", machine[] = "Machine", messages[] = "Output";
@@ -118,7 +119,17 @@ static const option_row option_rows[] = {
       "HDF5 file with the samples to train on, see ed-dataset(5); without a MODEL its attribute "
       "`model' names it",
       NULL, OPTION_TEXT, FIELD(data), 0, 0, NULL, NULL },
-    { CMD_QAT, 0, "val", "FILE", files,
+    { CMD_BENCH, 'd', "calib", "FILE", files,
+      "HDF5 file with the samples to calibrate on, see ed-dataset(5); without a MODEL its "
+      "attribute "
+      "`model' names it",
+      NULL, OPTION_TEXT, FIELD(data), 0, 0, NULL, NULL },
+    { CMD_BENCH, 0, "test", "FILE", files, "HDF5 file with samples and labels to evaluate on", NULL,
+      OPTION_TEXT, FIELD(test), 0, 0, NULL, NULL },
+    { CMD_BENCH, 0, "train", "FILE", files,
+      "HDF5 file with the samples to train on: then QAT is compared too", NULL, OPTION_TEXT,
+      FIELD(train), 0, 0, NULL, NULL },
+    { TRAINS, 0, "val", "FILE", files,
       "HDF5 file with samples and labels to validate on: the best epoch is kept", NULL, OPTION_TEXT,
       FIELD(val), 0, 0, NULL, NULL },
     { CMD_QAT, 0, "calib", "FILE", files,
@@ -160,10 +171,10 @@ static const option_row option_rows[] = {
     { CMD_TRANSFORM, 0, "plan-out", "FILE", plans,
       "write what matches where, and why not, to FILE as JSON, to be edited", NULL, OPTION_TEXT,
       FIELD(plan_out), 0, 0, NULL, NULL },
-    { CMD_TRANSFORM | CMD_CALIBRATE, 0, "plan", "FILE", plans,
+    { CMD_TRANSFORM | CMD_CALIBRATE | CMD_BENCH, 0, "plan", "FILE", plans,
       "do what the plan in FILE says (written by ed-transform --plan-out)", NULL, OPTION_TEXT,
       FIELD(plan), 0, 0, NULL, NULL },
-    { CMD_TRANSFORM | CMD_CALIBRATE, 0, "disable", "PATTERN[@NODE]", plans,
+    { CMD_TRANSFORM | CMD_CALIBRATE | CMD_BENCH, 0, "disable", "PATTERN[@NODE]", plans,
       "do not apply a pattern, or not at the node (the value, for quantization) of that name; may "
       "be given more than once",
       NULL, OPTION_LIST, FIELD(disable), 0, 0, NULL, NULL },
@@ -179,57 +190,59 @@ static const option_row option_rows[] = {
       "HDF5 file with the samples for --verify, see ed-dataset(5)", NULL, OPTION_TEXT, FIELD(data),
       0, 0, NULL, NULL },
 
-    { CMD_QAT, 'e', "epochs", "N", training, "passes over the data", NULL, OPTION_INT,
-      FIELD(epochs), 1, 1e9, default_epochs, NULL },
+    { TRAINS, 'e', "epochs", "N", training, "passes over the data", NULL, OPTION_INT, FIELD(epochs),
+      1, 1e9, default_epochs, NULL },
+    { CMD_BENCH, 0, "train-batch", "N", training, "samples of a step", NULL, OPTION_INT,
+      FIELD(train_batch), 1, 65536, default_batch, NULL },
     { CMD_QAT, 'b', "batch", "N", training, "samples of a step", NULL, OPTION_INT, FIELD(batch), 1,
       65536, default_batch, NULL },
-    { CMD_QAT, 0, "accumulate", "N", training, "steps whose gradients make one update", NULL,
+    { TRAINS, 0, "accumulate", "N", training, "steps whose gradients make one update", NULL,
       OPTION_INT, FIELD(accumulate), 1, 1e6, default_accumulate, NULL },
-    { CMD_QAT, 0, "optimizer", "NAME", training, "how weights follow their gradients; listed below",
+    { TRAINS, 0, "optimizer", "NAME", training, "how weights follow their gradients; listed below",
       NULL, OPTION_CHOICE, FIELD(optimizer), 0, 0, optimizer_name, NULL },
-    { CMD_QAT, 0, "lr", "RATE", training, "learning rate", NULL, OPTION_REAL, FIELD(learning_rate),
+    { TRAINS, 0, "lr", "RATE", training, "learning rate", NULL, OPTION_REAL, FIELD(learning_rate),
       1e-12, 1e6, default_learning_rate, NULL },
-    { CMD_QAT, 0, "momentum", "M", training, "momentum of sgd, beta1 of adamw", NULL, OPTION_REAL,
+    { TRAINS, 0, "momentum", "M", training, "momentum of sgd, beta1 of adamw", NULL, OPTION_REAL,
       FIELD(momentum), 0, 1, default_momentum, NULL },
-    { CMD_QAT, 0, "weight-decay", "D", training, "of the weights; not of biases and norms", NULL,
+    { TRAINS, 0, "weight-decay", "D", training, "of the weights; not of biases and norms", NULL,
       OPTION_REAL, FIELD(weight_decay), 0, 1e6, default_weight_decay, NULL },
-    { CMD_QAT, 0, "schedule", "NAME", training, "the learning rate over the run; listed below",
-      NULL, OPTION_CHOICE, FIELD(schedule), 0, 0, schedule_name, NULL },
-    { CMD_QAT, 0, "warmup", "SHARE", training,
+    { TRAINS, 0, "schedule", "NAME", training, "the learning rate over the run; listed below", NULL,
+      OPTION_CHOICE, FIELD(schedule), 0, 0, schedule_name, NULL },
+    { TRAINS, 0, "warmup", "SHARE", training,
       "share of the updates in which the learning rate rises to its value", NULL, OPTION_REAL,
       FIELD(warmup), 0, 1, default_warmup, NULL },
-    { CMD_QAT, 0, "clip", "NORM", training, "largest norm of all gradients together", "none",
+    { TRAINS, 0, "clip", "NORM", training, "largest norm of all gradients together", "none",
       OPTION_REAL, FIELD(clip), 1e-12, 1e30, NULL, NULL },
-    { CMD_QAT, 0, "loss", "NAME", training, "what is learned from; listed below", NULL,
+    { TRAINS, 0, "loss", "NAME", training, "what is learned from; listed below", NULL,
       OPTION_CHOICE, FIELD(loss), 0, 0, loss_name, NULL },
-    { CMD_QAT, 0, "temperature", "T", training, "by which distillation divides the logits", NULL,
+    { TRAINS, 0, "temperature", "T", training, "by which distillation divides the logits", NULL,
       OPTION_REAL, FIELD(temperature), 1e-3, 1e6, default_temperature, NULL },
-    { CMD_QAT, 0, "alpha", "SHARE", training, "of the labels in --loss both", NULL, OPTION_REAL,
+    { TRAINS, 0, "alpha", "SHARE", training, "of the labels in --loss both", NULL, OPTION_REAL,
       FIELD(alpha), 0, 1, default_alpha, NULL },
-    { CMD_QAT, 0, "label-smoothing", "SHARE", training, "of all classes in a label", NULL,
+    { TRAINS, 0, "label-smoothing", "SHARE", training, "of all classes in a label", NULL,
       OPTION_REAL, FIELD(label_smoothing), 0, 0.999, default_label_smoothing, NULL },
-    { CMD_QAT, 0, "augment", "LIST", training,
+    { TRAINS, 0, "augment", "LIST", training,
       "how training pictures are varied: flip (left and right), crop=P (shifted by up to P pixels)",
       "none", OPTION_TEXT, FIELD(augment), 0, 0, NULL, NULL },
-    { CMD_QAT, 0, "freeze", "NAME", training,
+    { TRAINS, 0, "freeze", "NAME", training,
       "parameters of that name do not change; `*' and `?' are wildcards; may be given more than "
       "once",
       NULL, OPTION_LIST, FIELD(freeze), 0, 0, NULL, NULL },
-    { CMD_QAT, 0, "seed", "N", training, "of order and augmentation", NULL, OPTION_INT, FIELD(seed),
+    { TRAINS, 0, "seed", "N", training, "of order and augmentation", NULL, OPTION_INT, FIELD(seed),
       0, 9007199254740992.0, default_seed, NULL },
 
-    { CMD_QAT, 0, "scales", "NAME", quantized, "how the scales of activations follow; listed below",
+    { TRAINS, 0, "scales", "NAME", quantized, "how the scales of activations follow; listed below",
       NULL, OPTION_CHOICE, FIELD(scales), 0, 0, scales_name, NULL },
-    { CMD_QAT, 0, "weight-scales", "NAME", quantized,
+    { TRAINS, 0, "weight-scales", "NAME", quantized,
       "how the scales of weights follow; listed below", NULL, OPTION_CHOICE, FIELD(weight_scales),
       0, 0, weight_scales_name, NULL },
-    { CMD_QAT, 0, "freeze-observers", "SHARE", quantized,
+    { TRAINS, 0, "freeze-observers", "SHARE", quantized,
       "share of the updates after which --scales ema stay", NULL, OPTION_REAL,
       FIELD(freeze_observers), 0, 1, default_freeze_observers, NULL },
 
-    { CMD_QAT, 0, "val-every", "N", keeping, "epochs between validations", NULL, OPTION_INT,
+    { TRAINS, 0, "val-every", "N", keeping, "epochs between validations", NULL, OPTION_INT,
       FIELD(val_every), 1, 1e9, default_val_every, NULL },
-    { CMD_QAT, 0, "patience", "N", keeping, "stop after N epochs without a better one", "never",
+    { TRAINS, 0, "patience", "N", keeping, "stop after N epochs without a better one", "never",
       OPTION_INT, FIELD(patience), 1, 1e9, NULL, NULL },
     { CMD_QAT, 0, "checkpoint", "FILE", keeping,
       "write the state of the run to FILE (HDF5) after "
@@ -248,48 +261,52 @@ static const option_row option_rows[] = {
     { CMD_CALIBRATE | CMD_QAT, 'm', "method", "METHOD", calibration,
       "how the histogram of a value becomes its range; the methods are listed below", NULL,
       OPTION_CHOICE, FIELD(method), 0, 0, method_name, NULL },
-    { CMD_CALIBRATE | CMD_QAT, 0, "percentile", "P", calibration,
+    { CMD_BENCH, 'm', "methods", "LIST", calibration,
+      "methods to compare, with commas between them; the first one is what training starts from; "
+      "listed below",
+      "all", OPTION_TEXT, FIELD(methods), 0, 0, NULL, NULL },
+    { CMD_CALIBRATE | CMD_QAT | CMD_BENCH, 0, "percentile", "P", calibration,
       "percent of the values that --method percentile keeps", "99.99", OPTION_REAL,
       FIELD(percentile), 1, 100, NULL, NULL },
-    { CMD_CALIBRATE, 0, "ema", "C", calibration,
+    { CMD_CALIBRATE | CMD_BENCH, 0, "ema", "C", calibration,
       "weight of the newest batch in the averages of --method ema", "0.01", OPTION_REAL, FIELD(ema),
       1e-9, 1, NULL, NULL },
-    { CMD_CALIBRATE, 0, "bins", "N", calibration, "bins of a histogram, a power of two", "2048",
-      OPTION_POWER2, FIELD(bins), 256, 65536, NULL, NULL },
+    { CMD_CALIBRATE | CMD_BENCH, 0, "bins", "N", calibration, "bins of a histogram, a power of two",
+      "2048", OPTION_POWER2, FIELD(bins), 256, 65536, NULL, NULL },
 
-    { CMD_CALIBRATE | CMD_TRANSFORM | CMD_QAT, 'x', "exclude", "NAME", placement,
+    { CMD_CALIBRATE | CMD_TRANSFORM | TRAINS, 'x', "exclude", "NAME", placement,
       "leave a node, a group or every operator of a type in float; `*' and `?' are wildcards; may "
       "be "
       "given more than once",
       NULL, OPTION_LIST, FIELD(exclude), 0, 0, NULL, NULL },
-    { CMD_CALIBRATE | CMD_TRANSFORM | CMD_QAT, 0, "rule", "NAME", placement,
+    { CMD_CALIBRATE | CMD_TRANSFORM | TRAINS, 0, "rule", "NAME", placement,
       "switch on a rule of the target; the rules are listed below; may be given more than once",
       NULL, OPTION_LIST, FIELD(rules), 0, 0, NULL, NULL },
     { CMD_CALIBRATE | CMD_QAT, 0, "weights", "FORM", placement,
       "how weights are stored: int8 initializers behind DequantizeLinear, or float ones behind "
       "QuantizeLinear and DequantizeLinear",
       "int8", OPTION_CHOICE, FIELD(weights), 0, 0, weights_name, NULL },
-    { CMD_CALIBRATE | CMD_QAT, 0, "bits-w", "BITS", placement,
+    { CMD_CALIBRATE | TRAINS, 0, "bits-w", "BITS", placement,
       "bits of the weights: 8, or 4 (int4: the model is raised to opset 21)", NULL, OPTION_CHOICE,
       FIELD(bits_w), 0, 0, bits_name, NULL },
-    { CMD_CALIBRATE | CMD_QAT, 0, "bits-a", "BITS", placement, "bits of the activations", NULL,
+    { CMD_CALIBRATE | TRAINS, 0, "bits-a", "BITS", placement, "bits of the activations", NULL,
       OPTION_CHOICE, FIELD(bits_a), 0, 0, bits_name, NULL },
     { CMD_CALIBRATE | CMD_QAT, 0, "int8-storage", NULL, placement,
       "keep weights of 4 bits in int8 tensors, for runtimes without int4", NULL, OPTION_FLAG,
       FIELD(int8_storage), 0, 0, NULL, NULL },
-    { CMD_CALIBRATE, 0, "weight-method", "METHOD", placement,
+    { CMD_CALIBRATE | CMD_BENCH, 0, "weight-method", "METHOD", placement,
       "how the scales of weights are found, per output channel", NULL, OPTION_CHOICE,
       FIELD(weight_method), 0, 0, weight_method_name, NULL },
-    { CMD_CALIBRATE | CMD_TRANSFORM | CMD_QAT, 0, "target", "NAME", placement,
+    { CMD_CALIBRATE | CMD_TRANSFORM | TRAINS, 0, "target", "NAME", placement,
       "hardware profile that decides what is quantized", "tensorrt", OPTION_TEXT, FIELD(target), 0,
       0, NULL, NULL },
 
     { WITH_DATA, 'b', "batch", "N", samples,
       "samples that run together; auto: 64, on a GPU 128 or what its memory takes", "auto",
       OPTION_INT, FIELD(batch), 1, 65536, NULL, NULL },
-    { WITH_DATA | CMD_QAT, 'n', "limit", "N", samples, "use the first N samples only", "all",
-      OPTION_INT, FIELD(limit), 1, 9007199254740992.0, NULL, NULL },
-    { CMD_CALIBRATE | CMD_EVAL, 0, "allow-nonfinite", NULL, samples,
+    { WITH_DATA | CMD_QAT, 'n', "limit", "N", samples, "use the first N samples of a file only",
+      "all", OPTION_INT, FIELD(limit), 1, 9007199254740992.0, NULL, NULL },
+    { CMD_CALIBRATE | CMD_EVAL | CMD_BENCH, 0, "allow-nonfinite", NULL, samples,
       "go on when the data holds NaN or infinity; they are counted and reported", NULL, OPTION_FLAG,
       FIELD(allow_nonfinite), 0, 0, NULL, NULL },
 
@@ -306,10 +323,10 @@ static const option_row option_rows[] = {
     { ALL, 'j', "threads", "N", machine, "threads that compute", "one per core", OPTION_INT,
       FIELD(threads), 1, 1024, NULL, NULL },
 
-    { CMD_QAT, 0, "deterministic", NULL, machine,
+    { TRAINS, 0, "deterministic", NULL, machine,
       "on a GPU: only kernels that give the same bits each time", NULL, OPTION_FLAG,
       FIELD(deterministic), 0, 0, NULL, NULL },
-    { CMD_QAT, 0, "memory", "LIMIT", machine,
+    { TRAINS, 0, "memory", "LIMIT", machine,
       "bytes (or 800M, 20G) for activations: above it some are computed again", "no limit",
       OPTION_BYTES, FIELD(memory), 1, 0x1p53, NULL, NULL },
     { CMD_INSPECT, 0, "devices", NULL, machine, "list the devices of this build instead", NULL,
@@ -325,11 +342,18 @@ static const option_row option_rows[] = {
     { CMD_EVAL, 0, "layers", NULL, messages,
       "also print the SQNR of every group of the second model against the first, worst first", NULL,
       OPTION_FLAG, FIELD(layers), 0, 0, NULL, NULL },
-    { ALL, 0, "json", NULL, messages, "print one JSON object instead of tables", NULL, OPTION_FLAG,
-      FIELD(json), 0, 0, NULL, NULL },
+    { CMD_BENCH, 0, "html", "FILE", messages,
+      "write the comparison to FILE as a page of its own: tables, and charts of groups, histograms "
+      "and training",
+      NULL, OPTION_TEXT, FIELD(html), 0, 0, NULL, NULL },
+    { CMD_BENCH, 0, "json", "FILE", messages,
+      "write all that the page shows to FILE as JSON; - prints it instead of the table", NULL,
+      OPTION_TEXT, FIELD(json_file), 0, 0, NULL, NULL },
+    { ALL & ~CMD_BENCH, 0, "json", NULL, messages, "print one JSON object instead of tables", NULL,
+      OPTION_FLAG, FIELD(json), 0, 0, NULL, NULL },
     { CMD_CALIBRATE, 'q', "quiet", NULL, messages, "print warnings and errors only, no table", NULL,
       OPTION_FLAG, FIELD(quiet), 0, 0, NULL, NULL },
-    { CMD_TRANSFORM | CMD_RUN | CMD_QAT, 'q', "quiet", NULL, messages,
+    { CMD_TRANSFORM | CMD_RUN | TRAINS, 'q', "quiet", NULL, messages,
       "print warnings and errors only, no table", NULL, OPTION_FLAG, FIELD(quiet), 0, 0, NULL,
       NULL },
     { CMD_INSPECT, 'q', "quiet", NULL, messages, "print the tables only, not what runs where", NULL,
@@ -341,8 +365,8 @@ static const option_row option_rows[] = {
       OPTION_COUNT, FIELD(verbose), 0, 0, NULL, NULL },
     { CMD_QAT, 'v', "verbose", NULL, messages, "tell what trains; twice: more", NULL, OPTION_COUNT,
       FIELD(verbose), 0, 0, NULL, NULL },
-    { CMD_INSPECT | CMD_RUN, 'v', "verbose", NULL, messages, "tell what is done; twice: more", NULL,
-      OPTION_COUNT, FIELD(verbose), 0, 0, NULL, NULL },
+    { CMD_INSPECT | CMD_RUN | CMD_BENCH, 'v', "verbose", NULL, messages,
+      "tell what is done; twice: more", NULL, OPTION_COUNT, FIELD(verbose), 0, 0, NULL, NULL },
     { CMD_CALIBRATE | CMD_EVAL, 'v', "verbose", NULL, messages,
       "tell what is done, and print the graph as it is quantized; twice: more", NULL, OPTION_COUNT,
       FIELD(verbose), 0, 0, NULL, NULL },
@@ -370,6 +394,20 @@ bool option_method_row(size_t i, const char **name, const char **help)
     *help = method ? method->help : NULL;
     return method != NULL;
 }
+
+#define QAT_LISTING(function, at)                                                                  \
+    bool function(size_t i, const char **name, const char **help)                                  \
+    {                                                                                              \
+        const ed_qat_choice *choice = at(i);                                                       \
+        *name = choice ? choice->name : NULL;                                                      \
+        *help = choice ? choice->help : NULL;                                                      \
+        return choice != NULL;                                                                     \
+    }
+QAT_LISTING(option_optimizer_row, ed_optimizer_at)
+QAT_LISTING(option_schedule_row, ed_schedule_at)
+QAT_LISTING(option_loss_row, ed_loss_at)
+QAT_LISTING(option_scales_row, ed_scales_at)
+QAT_LISTING(option_weight_scales_row, ed_weight_scales_at)
 
 bool option_rule_row(size_t i, const char **name, const char **help)
 {

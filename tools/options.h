@@ -36,6 +36,9 @@ typedef struct settings {
     double label_smoothing, freeze_observers;
     bool deterministic, int8_storage;
     const char *bits_w, *bits_a;
+    /* the comparison */
+    const char *test, *train, *methods, *json_file, *html;
+    int64_t train_batch;
     bool given[OPTION_MAX_ROWS]; /* row i of the table was on the command line */
 } settings;
 
@@ -45,7 +48,8 @@ enum {
     CMD_TRANSFORM = 1 << 2,
     CMD_INSPECT = 1 << 3,
     CMD_RUN = 1 << 4,
-    CMD_QAT = 1 << 5
+    CMD_QAT = 1 << 5,
+    CMD_BENCH = 1 << 6
 };
 
 typedef enum option_type {
@@ -85,9 +89,14 @@ typedef struct listing {
     bool (*row)(size_t i, const char **name, const char **help);
 } listing;
 
-/* Rows of calibration methods, and of the rules of the default target. */
+/* Rows of calibration methods, of the rules of the default target, of the choices of training. */
 bool option_method_row(size_t i, const char **name, const char **help);
 bool option_rule_row(size_t i, const char **name, const char **help);
+bool option_optimizer_row(size_t i, const char **name, const char **help);
+bool option_schedule_row(size_t i, const char **name, const char **help);
+bool option_loss_row(size_t i, const char **name, const char **help);
+bool option_scales_row(size_t i, const char **name, const char **help);
+bool option_weight_scales_row(size_t i, const char **name, const char **help);
 
 typedef struct command {
     const char *name;

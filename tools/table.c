@@ -3,6 +3,7 @@
  */
 #include "common.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,22 @@ static size_t column_width(const table *t, size_t column)
         widest = w > widest ? w : widest;
     }
     return widest;
+}
+
+void table_number(table *t, double value, bool known)
+{
+    if (known)
+        table_cell(t, "%.2f", value);
+    else
+        table_cell(t, "-");
+}
+
+void table_decibel(table *t, double db)
+{
+    if (isinf(db) && db > 0)
+        table_cell(t, "equal");
+    else
+        table_cell(t, "%.2f", db);
 }
 
 int table_print(table *t, FILE *out)

@@ -92,6 +92,8 @@ typedef struct ed_range_row {
 typedef struct ed_ranges ed_ranges;
 ED_API size_t ed_ranges_count(const ed_ranges *ranges);
 ED_API const ed_range_row *ed_ranges_at(const ed_ranges *ranges, size_t i);
+/** What was seen of row i's value; borrowed. NULL unless `keep_observations` asked for it. */
+ED_API const ed_observation *ed_ranges_seen(const ed_ranges *ranges, size_t i);
 /** JSON; replaced whole or not at all. */
 ED_API int ed_ranges_write(const ed_ranges *ranges, const char *path);
 ED_API int ed_ranges_read(ed_ranges **out, const char *path);
@@ -114,7 +116,8 @@ typedef struct ed_calib_options {
     bool autotune;
     ed_progress_fn progress;
     void *progress_ctx;
-    ed_calib_times *times; /**< receives them; NULL */
+    ed_calib_times *times;  /**< receives them, one a method; NULL */
+    bool keep_observations; /**< the (first) ranges keep the histograms, for ed_ranges_seen() */
 } ed_calib_options;
 
 /**
@@ -125,6 +128,14 @@ typedef struct ed_calib_options {
  */
 ED_API int ed_calibrate(ed_ranges **out, const ed_graph *graph, const ed_plan *plan,
                         ed_dataset *data, const ed_calib_options *opts);
+/**
+ * One pass over the data, then several methods on every value: what ed_calibrate() gives for each.
+ * @param[out] out  [n] ranges, in the order of `methods`; all NULL after an error
+ * @param methods   [n] names, NULL for the default; opts->method is not looked at
+ */
+ED_API int ed_calibrate_methods(ed_ranges **out, const ed_graph *graph, const ed_plan *plan,
+                                ed_dataset *data, const ed_calib_options *opts,
+                                const char *const *methods, size_t n);
 /** Give the plan its scales: activations from `ranges` (ED_EMISMATCH if made for another model or
  * if a value is missing), weights by opts->weight_method. */
 ED_API int ed_calibrate_apply(ed_plan *plan, const ed_graph *graph, const ed_ranges *ranges,
@@ -141,6 +152,7 @@ typedef struct ed_eval_result {
 /** SQNR of one group's output (by its value's name), quantized against float. */
 typedef struct ed_eval_group {
     char name[128];
+    size_t group; /**< its index in ed_graph_group() of model 0 */
     double sqnr_db;
 } ed_eval_group;
 

@@ -40,12 +40,17 @@ struct ed_ranges {
     const char *data, *target, *method; /* data: the file's name without folder */
     ed_method_params params;
     uint64_t bins, samples, nonfinite;
+    /* what was seen of each row's value, and the counts, [count][bins]; NULL when not kept */
+    ed_observation *seen;
+    uint64_t *counts;
 };
 
 /* Without rows, `tool` filled in, empty strings elsewhere. @return ED_OK or ED_ENOMEM */
 int ed_ranges_new(ed_ranges **out);
 /* Append a copy of a row. @return ED_OK, ED_ENOMEM */
 int ed_ranges_add(ed_ranges *ranges, const ed_range_row *row);
+/* Keep a copy of what was seen, [count of rows]. @return ED_OK, ED_ENOMEM */
+int ed_ranges_keep(ed_ranges *ranges, const ed_observation *seen);
 /* The row of a value's name, or NULL. */
 const ed_range_row *ed_ranges_find(const ed_ranges *ranges, const char *value);
 

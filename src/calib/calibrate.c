@@ -18,13 +18,14 @@ typedef struct pass {
     ed_calib_times times;
     const ed_plan *plan;
     const ed_calib_options *opts;
-    const ed_method *method;
+    const ed_ranges *first;  /* of the first method, once they are there */
     size_t count;            /* observed values */
     const char **values;     /* [count] */
     size_t *points;          /* [count]: their points */
     ed_observer **observers; /* on the CPU */
     ed_device_pass on_device;
-    ed_observation *seen; /* [count] */
+    ed_observation *seen;    /* [count] */
+    const ed_method *method; /* the one whose turn it is, and its answers, [count] */
     ed_range *ranges;
     ed_strmap index; /* value -> position */
 } pass;
@@ -178,6 +179,19 @@ static int check_bits(const ed_method_params *params, const ed_plan *plan, int c
     return ED_OK;
 }
 
+/* Of several methods the first one tells, and others what is new. */
+static void warn_about(const ed_range_row *row, const ed_range_row *told)
+{
+    if (row->nonfinite && !told)
+        ed_log(ED_LOG_WARNING,
+               "the value '%s' held %llu NaN or infinite numbers, which were left out", row->value,
+               (unsigned long long)row->nonfinite);
+    if (row->floored && !(told && told->floored))
+        ed_log(ED_LOG_WARNING, "the value '%s' has the range %g%s%s; its scale is the least, %g",
+               row->value, row->amax, row->note ? ": " : "", row->note ? row->note : "",
+               (double)row->scale);
+}
+
 static int add_row(ed_ranges *ranges, const pass *p, size_t i)
 {
     const ed_qdq_point *point = ed_plan_point(p->plan, p->points[i]);
@@ -202,14 +216,7 @@ static int add_row(ed_ranges *ranges, const pass *p, size_t i)
                "the value '%s' is NaN or infinite for every sample; check the model and the data's "
                "mean and std",
                point->value);
-    if (seen.nonfinite)
-        ed_log(ED_LOG_WARNING,
-               "the value '%s' held %llu NaN or infinite numbers, which were left out",
-               point->value, (unsigned long long)seen.nonfinite);
-    if (row.floored)
-        ed_log(ED_LOG_WARNING, "the value '%s' has the range %g%s%s; its scale is the least, %g",
-               point->value, row.amax, row.note ? ": " : "", row.note ? row.note : "",
-               (double)row.scale);
+    warn_about(&row, p->first ? ed_ranges_at(p->first, i) : NULL);
     ranges->nonfinite += seen.nonfinite;
     return ed_ranges_add(ranges, &row);
 }
@@ -245,50 +252,82 @@ static void clear_pass(pass *p)
     ed_strmap_clear(&p->index);
 }
 
-static int read_options(pass *p)
+static int find_method(const ed_method **out, const char *name)
 {
-    const char *name = p->opts->method;
+    *out = name ? ed_method_find(name) : ed_method_at(0);
+    ED_FAIL_IF(!*out, ED_ENOTFOUND, "there is no calibration method '%s'; --help lists them", name);
+    return ED_OK;
+}
+
+static int check_options(const pass *p, const char *const *methods, size_t n)
+{
+    const ed_method *method;
     const ed_method_params *params = &p->opts->params;
-    p->method = name ? ed_method_find(name) : ed_method_at(0);
-    ED_FAIL_IF(!p->method, ED_ENOTFOUND, "there is no calibration method '%s'; --help lists them",
-               name);
+    for (size_t i = 0; i < n; i++)
+        ED_TRY(find_method(&method, methods[i]));
     ED_FAIL_IF(!(params->percentile >= 0.0 && params->percentile <= 100.0), ED_EINVAL,
                "the percentile is %g; it must be above 0 and at most 100", params->percentile);
     return check_bits(params, p->plan, ED_EINVAL);
 }
 
-int ed_calibrate(ed_ranges **out, const ed_graph *graph, const ed_plan *plan, ed_dataset *data,
-                 const ed_calib_options *opts)
+/* What the method `name` makes of the observations. */
+static int answer(ed_ranges **out, pass *p, const char *name, const ed_graph *graph,
+                  const ed_dataset *data)
+{
+    ED_TRY(find_method(&p->method, name));
+    double begin = ed_clock_seconds();
+    ED_TRY(search_all(p));
+    p->times.search = ed_clock_seconds() - begin;
+    ED_TRY(ed_ranges_new(out));
+    return fill_ranges(*out, p, graph, data);
+}
+
+/* The answers of all methods from one pass. */
+static int answer_all(ed_ranges **out, pass *p, const char *const *methods, size_t n,
+                      const ed_graph *graph, const ed_dataset *data)
+{
+    double searched = 0;
+    for (size_t i = 0; i < n; i++) {
+        ED_TRY(answer(&out[i], p, methods[i], graph, data));
+        p->first = out[0];
+        searched += p->times.search;
+        if (p->opts->times)
+            p->opts->times[i] = p->times;
+    }
+    ed_log(ED_LOG_INFO, "compiled in %.3f s, ran the samples in %.3f s, searched in %.4f s",
+           p->times.compile, p->times.pass, searched);
+    return p->opts->keep_observations && n ? ed_ranges_keep(out[0], p->seen) : ED_OK;
+}
+
+int ed_calibrate_methods(ed_ranges **out, const ed_graph *graph, const ed_plan *plan,
+                         ed_dataset *data, const ed_calib_options *opts, const char *const *methods,
+                         size_t n)
 {
     ed_calib_options own = opts ? *opts : defaults;
     pass p = { .plan = plan, .opts = &own };
     if (!own.params.bits)
         own.params.bits = planned_bits(plan);
-    ed_ranges *ranges = NULL;
-    *out = NULL;
-    ED_TRY(read_options(&p));
+    for (size_t i = 0; i < n; i++)
+        out[i] = NULL;
+    ED_TRY(check_options(&p, methods, n));
     int rc = list_values(&p);
     if (rc == ED_OK)
         rc = run_pass(&p, graph, data);
-    double searching = ed_clock_seconds();
     if (rc == ED_OK)
-        rc = search_all(&p);
-    p.times.search = ed_clock_seconds() - searching;
-    if (p.opts->times)
-        *p.opts->times = p.times;
-    ed_log(ED_LOG_INFO, "compiled in %.3f s, ran the samples in %.3f s, searched in %.4f s",
-           p.times.compile, p.times.pass, p.times.search);
-    if (rc == ED_OK)
-        rc = ed_ranges_new(&ranges);
-    if (rc == ED_OK)
-        rc = fill_ranges(ranges, &p, graph, data);
+        rc = answer_all(out, &p, methods, n, graph, data);
     clear_pass(&p);
-    if (rc != ED_OK) {
-        ed_ranges_free(ranges);
-        return rc;
+    for (size_t i = 0; rc != ED_OK && i < n; i++) {
+        ed_ranges_free(out[i]);
+        out[i] = NULL;
     }
-    *out = ranges;
-    return ED_OK;
+    return rc;
+}
+
+int ed_calibrate(ed_ranges **out, const ed_graph *graph, const ed_plan *plan, ed_dataset *data,
+                 const ed_calib_options *opts)
+{
+    const char *method = opts ? opts->method : NULL;
+    return ed_calibrate_methods(out, graph, plan, data, opts, &method, 1);
 }
 
 /* ---- scales into the plan ---- */

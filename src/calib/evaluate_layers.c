@@ -112,6 +112,7 @@ int ed_layers_report(ed_eval_group **out, size_t *count, const ed_layers *l, con
     for (size_t k = 0; k < l->count; k++) {
         ed_group_info info = ed_graph_group(first, l->groups[k]);
         snprintf(groups[k].name, sizeof groups[k].name, "%s %s", info.name, info.output);
+        groups[k].group = l->groups[k];
         groups[k].sqnr_db = ed_noise_decibel(&l->errors[k]);
     }
     qsort(groups, l->count, sizeof *groups, by_sqnr);

@@ -103,10 +103,35 @@ const ed_range_row *ed_ranges_find(const ed_ranges *r, const char *value)
     return NULL;
 }
 
+int ed_ranges_keep(ed_ranges *r, const ed_observation *seen)
+{
+    size_t total = 0, at = 0;
+    for (size_t i = 0; i < r->count; i++)
+        total += seen[i].bins;
+    r->seen = ed_calloc(r->count, sizeof *r->seen);
+    r->counts = ed_calloc(total, sizeof *r->counts);
+    if (!r->seen || !r->counts)
+        return ED_ENOMEM;
+    for (size_t i = 0; i < r->count; i++) {
+        r->seen[i] = seen[i];
+        r->seen[i].counts = r->counts + at;
+        memcpy(r->counts + at, seen[i].counts, seen[i].bins * sizeof *r->counts);
+        at += seen[i].bins;
+    }
+    return ED_OK;
+}
+
+const ed_observation *ed_ranges_seen(const ed_ranges *r, size_t i)
+{
+    return r->seen && i < r->count ? &r->seen[i] : NULL;
+}
+
 void ed_ranges_free(ed_ranges *r)
 {
     if (!r)
         return;
+    ed_free(r->seen);
+    ed_free(r->counts);
     ed_arena_free(r->arena);
     ed_free(r->rows);
     ed_free(r);

@@ -140,6 +140,7 @@ static void groups_are_sorted_worst_first(void **state)
         "c = Mul(b, k) @C_0\noutput c\noutput d\n"
     };
     static const char *const names[] = { "C_0 c", "B_0 b", "A_0 a" };
+    static const size_t indices[] = { 3, 1, 0 }; /* D_0 is between */
     double a2 = 0, c2 = 0, want[3];
     ed_eval_result r[2];
     ed_eval_group *groups = NULL;
@@ -160,6 +161,7 @@ static void groups_are_sorted_worst_first(void **state)
         assert_int_equal(count, 3);
         for (int i = 0; i < 3; i++) {
             assert_string_equal(groups[i].name, names[i]);
+            assert_int_equal(groups[i].group, indices[i]);
             assert_near(groups[i].sqnr_db, want[i]);
         }
         assert_near(r[1].sqnr_db, groups[0].sqnr_db);

@@ -9,7 +9,7 @@ prefix=$folder/prefix
 cd "$folder"
 
 cmake --install "$build" --prefix "$prefix" > /dev/null
-for tool in ed-calibrate ed-eval ed-inspect ed-qat ed-run ed-transform; do
+for tool in ed-bench ed-calibrate ed-eval ed-inspect ed-qat ed-run ed-transform; do
     "$prefix/bin/$tool" --version
     test -s "$prefix/share/man/man1/$tool.1"
 done

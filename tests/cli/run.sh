@@ -18,7 +18,7 @@ folder=$(mktemp -d)
 trap 'chmod -R u+w "$folder"; rm -rf "$folder"' EXIT
 mkdir "$folder/bin" "$folder/work"
 here=$(dirname "$(realpath "$0")")
-tools='ed-calibrate ed-eval ed-inspect ed-qat ed-run ed-transform'
+tools='ed-bench ed-calibrate ed-eval ed-inspect ed-qat ed-run ed-transform'
 
 if [ -n "$valgrind" ]; then
     command -v valgrind > /dev/null || { echo "skipped: there is no valgrind"; exit 77; }

@@ -106,6 +106,36 @@ static void bytes_are_decoded_there(void **state)
     compare();
 }
 
+static void one_pass_serves_all_methods(void **state)
+{
+    static const char *const names[] = { "entropy", "mse", "minmax", "entropy" };
+    ed_graph *g = graph_from(network, true);
+    ed_plan *plan = NULL;
+    ed_ranges *ranges[ED_LENGTH(names)];
+    ed_calib_options opts = { .device = "cuda", .keep_observations = true };
+    (void)state;
+    write_bytes();
+    assert_int_equal(ed_plan_build(&plan, g, ED_PHASE_QUANTIZE, NULL), ED_OK);
+    ed_dataset *data = open_samples(path, g, 4, false);
+    if (ed_calibrate_methods(ranges, g, plan, data, &opts, names, ED_LENGTH(names)) != ED_OK)
+        fail_msg("%s", ed_error_last());
+    for (size_t m = 0; m < ED_LENGTH(names); m++) {
+        ed_ranges *alone = calibrate("cuda", names[m], 4);
+        for (size_t i = 0; i < ed_ranges_count(alone); i++) {
+            const ed_range_row *got = ed_ranges_at(ranges[m], i), *want = ed_ranges_at(alone, i);
+            const ed_observation *seen = ed_ranges_seen(ranges[m], i);
+            assert_string_equal(got->method, names[m]);
+            assert_true(got->amax == want->amax && got->total == want->total);
+            assert_true(m ? !seen : seen->total == want->total && seen->max == want->max);
+        }
+        ed_ranges_free(alone);
+        ed_ranges_free(ranges[m]);
+    }
+    ed_dataset_close(data);
+    ed_plan_free(plan);
+    ed_graph_free(g);
+}
+
 static int stop_after_one(void *ctx, const char *what, int64_t done, int64_t total)
 {
     (void)ctx;
@@ -164,6 +194,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(floats_give_the_ranges_of_the_cpu),
         cmocka_unit_test(bytes_are_decoded_there),
+        cmocka_unit_test(one_pass_serves_all_methods),
         cmocka_unit_test(it_stops_on_request),
         cmocka_unit_test(any_allocation_may_fail),
     };
