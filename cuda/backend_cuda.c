@@ -222,11 +222,17 @@ static int sync_device(void *device)
     return ED_OK;
 }
 
-static int copy_out(void *device, void *to, const void *from, size_t nbytes)
+static int download(void *device, void *to, const void *from, size_t nbytes)
 {
     ed_cuda *d = device;
     ED_CUDA_TRY(cudaMemcpyAsync(to, from, nbytes, cudaMemcpyDeviceToHost, d->stream),
                 "copying from the GPU");
+    return ED_OK;
+}
+
+static int copy_out(void *device, void *to, const void *from, size_t nbytes)
+{
+    ED_TRY(download(device, to, from, nbytes));
     return sync_device(device);
 }
 
@@ -357,6 +363,13 @@ static int seconds(void *device, double *out, void *begin, void *end)
     return ED_OK;
 }
 
+static int wait_for(void *device, void *event)
+{
+    (void)device;
+    ED_CUDA_TRY(cudaEventSynchronize(event), "waiting for the GPU");
+    return ED_OK;
+}
+
 static void mark_free(void *device, void *event)
 {
     (void)device;
@@ -385,6 +398,7 @@ const ed_backend *ed_backend_get(void)
         .free_host = free_host,
         .copy_in = copy_in,
         .copy_out = copy_out,
+        .download = download,
         .copy = copy,
         .zero = zero,
         .sync = sync_device,
@@ -396,6 +410,7 @@ const ed_backend *ed_backend_get(void)
         .graph_free = graph_free,
         .mark = mark,
         .seconds = seconds,
+        .wait = wait_for,
         .mark_free = mark_free,
         .upload = upload,
         .uploaded = uploaded,
@@ -412,6 +427,8 @@ const ed_backend *ed_backend_get(void)
         .trainer_quantize = ed_cuda_trainer_requantize,
         .trainer_get = ed_cuda_trainer_get,
         .trainer_free = ed_cuda_trainer_free,
+        .largest = ed_cuda_largest,
+        .follow = ed_cuda_follow,
     };
     return &backend;
 }

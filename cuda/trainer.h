@@ -78,6 +78,11 @@ int ed_cuda_trainer_step(const ed_trainer_state *s, ed_stream stream);
 /* Scales and quantized values alone. */
 int ed_cuda_trainer_quantize(const ed_trainer_state *s, ed_stream stream);
 
+/* follow.cu: the largest |x|; scales that follow it. */
+int ed_cuda_find_largest(float *largest, const void *data, int64_t n, bool bf16, ed_stream stream);
+int ed_cuda_follow_scales(size_t n, float *scale, float *average, float *largest, const float *qmax,
+                          double weight, float least, ed_stream stream);
+
 #ifdef __cplusplus
 }
 #endif

@@ -8,7 +8,9 @@
 #include "device.h"
 #include "trainer.h"
 
+#include <assert.h>
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 typedef struct trainer {
@@ -246,19 +248,38 @@ int ed_cuda_trainer_requantize(void *of)
     return ED_OK;
 }
 
+static_assert(sizeof(ed_trainer_result) == sizeof(ed_device_updated), "get() copies it as it is");
+static_assert(offsetof(ed_trainer_result, bad_gradient) ==
+                  offsetof(ed_device_updated, bad_gradient),
+              "");
+static_assert(offsetof(ed_trainer_result, bad_weight) == offsetof(ed_device_updated, bad_weight),
+              "");
+
 int ed_cuda_trainer_get(void *of, ed_device_updated *out)
 {
     const trainer *t = of;
-    ed_trainer_result r;
+    ED_CUDA_TRY(cudaMemcpyAsync(out, t->state.result, sizeof *out, cudaMemcpyDeviceToHost,
+                                t->device->stream),
+                "copying from the GPU");
+    return ED_OK;
+}
+
+/* ---- scales of activations ---- */
+
+int ed_cuda_largest(void *device, float *largest, const void *data, ed_layout layout, int64_t numel)
+{
+    const ed_cuda *d = device;
     ED_CUDA_TRY(
-        cudaMemcpyAsync(&r, t->state.result, sizeof r, cudaMemcpyDeviceToHost, t->device->stream),
-        "copying from the GPU");
-    ED_CUDA_TRY(cudaStreamSynchronize(t->device->stream), "waiting for the GPU");
-    bool bad = r.bad_weight != ~0ull;
-    *out = (ed_device_updated){ .squares = r.squares,
-                                .factor = r.factor,
-                                .bad_gradient = r.bad_gradient,
-                                .bad_weight = bad ? (int64_t)(r.bad_weight >> 32) : -1,
-                                .bad_channel = bad ? (int64_t)(r.bad_weight & 0xffffffffu) : -1 };
+        ed_cuda_find_largest(largest, data, numel, ed_layout_element(layout) == 2, d->stream),
+        "the kernel that finds the largest value");
+    return ED_OK;
+}
+
+int ed_cuda_follow(void *device, const ed_device_scales *s)
+{
+    const ed_cuda *d = device;
+    ED_CUDA_TRY(ed_cuda_follow_scales(s->n, s->scale, s->average, s->largest, s->qmax, s->weight,
+                                      s->least, d->stream),
+                "the kernel of scales that follow");
     return ED_OK;
 }

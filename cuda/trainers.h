@@ -12,5 +12,8 @@ int ed_cuda_trainer_update(void *trainer);
 int ed_cuda_trainer_requantize(void *trainer);
 int ed_cuda_trainer_get(void *trainer, ed_device_updated *out);
 void ed_cuda_trainer_free(void *trainer);
+int ed_cuda_largest(void *device, float *largest, const void *data, ed_layout layout,
+                    int64_t numel);
+int ed_cuda_follow(void *device, const ed_device_scales *scales);
 
 #endif

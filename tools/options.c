@@ -71,6 +71,23 @@ static const char *find_choice(const option_row *row, const char *text)
     return NULL;
 }
 
+static int64_t parse_bytes(struct argp_state *state, const option_row *row, const char *text)
+{
+    static const char units[] = "KMG";
+    char *end = NULL;
+    errno = 0;
+    double value = (double)strtoll(text, &end, 10);
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    bool good = end != text && !errno && (!*end || (unit && !end[1]));
+    for (const char *u = units; unit && u <= unit; u++)
+        value *= 1024;
+    if (!good || value < row->min || value > row->max)
+        argp_error(state,
+                   "--%s: `%s' is no number of bytes from %.16g to %.16g; K, M or G may follow it",
+                   row->name, text, row->min, row->max);
+    return (int64_t)value;
+}
+
 static double parse_number(struct argp_state *state, const option_row *row, const char *text)
 {
     bool whole = row->type != OPTION_REAL;
@@ -122,6 +139,9 @@ static void store(struct argp_state *state, settings *s, const option_row *row, 
         } /* fall through */
     case OPTION_POWER2:
         *(int64_t *)field = (int64_t)parse_number(state, row, text);
+        break;
+    case OPTION_BYTES:
+        *(int64_t *)field = parse_bytes(state, row, text);
         break;
     case OPTION_REAL:
         *(double *)field = parse_number(state, row, text);

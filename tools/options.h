@@ -60,6 +60,7 @@ typedef enum option_type {
     OPTION_CHOICE, /* const char *, one of choice(0), choice(1), ... */
     OPTION_INT,    /* int64_t in [min, max]; where the default is "auto", that is 0 */
     OPTION_POWER2, /* likewise, and a power of two */
+    OPTION_BYTES,  /* int64_t in [min, max]; K, M or G behind it: times 1024, ... */
     OPTION_REAL    /* double in [min, max] */
 } option_type;
 

@@ -83,7 +83,7 @@ ed_qat_options tool_qat_options(const settings *s)
         .deterministic = s->deterministic,
         .val_every = s->val_every,
         .patience = s->patience,
-        .memory = s->memory << 20,
+        .memory = s->memory,
         .precision = s->precision,
     };
 }

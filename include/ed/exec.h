@@ -30,7 +30,9 @@ typedef struct ed_exec_options {
     const char *device;    /**< NULL: "cpu" */
     const char *precision; /**< on a GPU: "tf32" (NULL), "fp32" or "bf16" */
     bool autotune; /**< on a GPU: time the kernels that could run a convolution, take the fastest */
-    bool profile;  /**< on a GPU: measure every step, which makes the run slower */
+    bool deterministic; /**< on a GPU: gradients of convolutions, too, are the same bits in each run
+                         */
+    bool profile;       /**< on a GPU: measure every step, which makes the run slower */
     bool
         no_outputs; /**< nobody reads the outputs: on a GPU, ed_exec_run() need not wait for them */
     bool reference; /**< only reference kernels, no fusion: the readable specification */

@@ -94,8 +94,19 @@ typedef struct ed_device_updated {
     double squares, factor; /* of the gradients' norm; what they were multiplied by */
     int64_t bad_gradient;   /* the first parameter with NaN or infinity in its gradient, nothing was
                                updated then; -1: none */
-    int64_t bad_weight, bad_channel; /* the first parameter with NaN or infinity now; -1: none */
+    uint64_t bad_weight;    /* the first one with NaN or infinity in its weights now:
+                               parameter << 32 | channel; UINT64_MAX: none */
 } ed_device_updated;
+
+/* Scales of activations that follow the largest |x| seen; arrays [n] of float32 on the device. */
+typedef struct ed_device_scales {
+    size_t n;
+    float *scale, *average; /* scale = max(average, least) / qmax */
+    float *largest;         /* of one step */
+    const float *qmax;
+    double weight; /* of a step in the average: average += weight (largest - average) */
+    float least;
+} ed_device_scales;
 
 typedef struct ed_backend {
     uint32_t abi;        /* ED_BACKEND_ABI */
@@ -114,6 +125,8 @@ typedef struct ed_backend {
     int (*copy_in)(void *device, void *to, const void *from, size_t nbytes);
     int (*copy_out)(void *device, void *to, const void *from,
                     size_t nbytes); /* complete on return */
+    /* Queued: `to`, page-locked, is complete when a mark behind it has been waited for. */
+    int (*download)(void *device, void *to, const void *from, size_t nbytes);
     int (*copy)(void *device, void *to, const void *from, size_t nbytes);
     int (*zero)(void *device, void *to, size_t nbytes);
     int (*sync)(void *device);
@@ -133,6 +146,7 @@ typedef struct ed_backend {
     /* A point in the stream's time; seconds between two of them wait for the later one. */
     int (*mark)(void *device, void **event);
     int (*seconds)(void *device, double *out, void *begin, void *end);
+    int (*wait)(void *device, void *event);
     void (*mark_free)(void *device, void *event);
 
     /* A second stream for copies in: they wait for the decode() before them, what follows in the
@@ -164,8 +178,12 @@ typedef struct ed_backend {
     int (*trainer_step)(void *trainer);
     /* Queue: scales (absmax) and quantized values of all parameters anew, without an update. */
     int (*trainer_quantize)(void *trainer);
-    int (*trainer_get)(void *trainer, ed_device_updated *out); /* waits */
+    int (*trainer_get)(void *trainer, ed_device_updated *out); /* as download() */
     void (*trainer_free)(void *trainer);
+    /* *largest becomes the largest one of itself and all |x|; NaN is above all. */
+    int (*largest)(void *device, float *largest, const void *data, ed_layout layout, int64_t numel);
+    /* The scales follow, and `largest` is 0 again. A scale whose largest is not finite stays. */
+    int (*follow)(void *device, const ed_device_scales *scales);
 } ed_backend;
 
 /* The only symbol of the shared library. */

@@ -13,7 +13,7 @@ typedef struct ed_device_pass {
     size_t n, bins;            /* bins is not 0 */
     double ema;
     const ed_calib_options *opts;
-    struct ed_device_feed *feed; /* what begin() made */
+    struct ed_device_running *running; /* what begin() made */
     /* results */
     ed_observation *seen; /* [n]; they borrow from counts */
     uint64_t *counts;     /* [n][bins] */

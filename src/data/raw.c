@@ -14,6 +14,11 @@ bool ed_dataset_raw_possible(const ed_dataset *d)
     return d->n_sources > 0;
 }
 
+size_t ed_dataset_raw_inputs(const ed_dataset *d)
+{
+    return d->n_sources;
+}
+
 size_t ed_dataset_raw_bytes(const ed_dataset *d, size_t i)
 {
     return d->sources[i].data.row_bytes * (size_t)d->batch; /* checked when it was opened */

@@ -18,6 +18,8 @@ bool ed_dataset_raw_possible(const ed_dataset *dataset);
  * ED_ENOMEM, or what alloc() fails with. End it before `memory` goes. */
 int ed_dataset_raw_begin(ed_dataset *dataset, const ed_raw_memory *memory);
 void ed_dataset_raw_end(ed_dataset *dataset);
+/* Inputs of a batch. */
+size_t ed_dataset_raw_inputs(const ed_dataset *dataset);
 /* Input i of the batch that ed_dataset_next() returned, and how it is decoded. */
 const void *ed_dataset_raw(const ed_dataset *dataset, size_t i, const ed_convert **how);
 /* The device counted so many NaN and infinite values: as ed_dataset_nonfinite() says, or

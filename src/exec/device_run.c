@@ -30,6 +30,24 @@ void *ed_exec_device_input(const ed_exec *x, size_t i)
     return x->buffers[i].tensor.data;
 }
 
+void ed_exec_device_place(ed_exec *x, size_t i, void *memory)
+{
+    ed_exec_device_forget(x);
+    x->buffers[i].tensor.data = memory;
+}
+
+void *ed_exec_device_output(const ed_exec *x, size_t i)
+{
+    return x->buffers[x->outputs[i]].tensor.data;
+}
+
+void ed_exec_largest_on_device(ed_exec *x, const ed_exec_largest *list, size_t n)
+{
+    ed_exec_device_forget(x);
+    x->largest = list;
+    x->n_largest = list ? n : 0;
+}
+
 void ed_exec_observe_on_device(ed_exec *x, void *observers, const uint32_t *observer_of)
 {
     ed_exec_device_forget(x);
@@ -74,6 +92,10 @@ static int observe(ed_exec *x, uint32_t buffer)
     int rc = index == ED_NONE ? ED_OK
                               : d->api->observers_add(x->observers, index, b->tensor.data,
                                                       b->layout, b->tensor.numel);
+    for (size_t i = 0; rc == ED_OK && i < x->n_largest; i++)
+        if (x->largest[i].value == b->value)
+            rc = d->api->largest(d->handle, x->largest[i].largest, b->tensor.data, b->layout,
+                                 b->tensor.numel);
     if (rc != ED_OK)
         return value_failed(x, rc, "value", b->value);
     return x->observe ? show(x, b) : ED_OK;

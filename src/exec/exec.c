@@ -1,5 +1,6 @@
 /* The executor's life: options, stages of compiling, figures, release. */
 #include "exec/exec_impl.h"
+#include "exec/training.h"
 
 #include <string.h>
 
@@ -25,7 +26,7 @@ static int read_options(ed_exec *x, const ed_exec_options *o)
     if (!o)
         return ED_OK;
     if (o->device && strcmp(o->device, ED_DEVICE_CPU) != 0) {
-        ed_device_options device = { .autotune = o->autotune };
+        ed_device_options device = { .autotune = o->autotune, .deterministic = o->deterministic };
         ED_TRY(ed_precision_find(&device.precision, o->precision));
         ED_TRY(ed_device_open(&x->device, o->device, &device));
         ED_TRY(ed_device_use(x->device));
@@ -70,17 +71,18 @@ static int compile(ed_exec *x, const ed_shape *shapes, const ed_exec_options *op
     ED_TRY(ed_exec_kernels(x));
     ED_TRY(ed_exec_prune(x));
     ED_TRY(ed_exec_memory(x));
-    return x->device ? ed_exec_device_warm(x) : ED_OK;
+    return x->device && !x->plan_only ? ed_exec_device_warm(x) : ED_OK;
 }
 
-int ed_exec_new(ed_exec **out, const ed_graph *graph, const ed_shape *shapes,
-                const ed_exec_options *opts)
+static int make(ed_exec **out, const ed_graph *graph, const ed_shape *shapes,
+                const ed_exec_options *opts, bool plan_only)
 {
     ed_exec *x = ed_calloc(1, sizeof *x);
     *out = NULL;
     if (!x)
         return ED_ENOMEM;
     x->graph = graph;
+    x->plan_only = plan_only;
     x->threads = ed_threads_get();
     int rc = compile(x, shapes, opts);
     if (rc != ED_OK) {
@@ -88,6 +90,23 @@ int ed_exec_new(ed_exec **out, const ed_graph *graph, const ed_shape *shapes,
         return rc;
     }
     *out = x;
+    return ED_OK;
+}
+
+int ed_exec_new(ed_exec **out, const ed_graph *graph, const ed_shape *shapes,
+                const ed_exec_options *opts)
+{
+    return make(out, graph, shapes, opts, false);
+}
+
+int ed_exec_plan_bytes(int64_t *bytes, const ed_graph *graph, const ed_shape *shapes,
+                       const ed_exec_options *opts)
+{
+    ed_exec *x;
+    *bytes = 0;
+    ED_TRY(make(&x, graph, shapes, opts, true));
+    *bytes = (int64_t)ed_exec_get_stats(x).activation_bytes;
+    ed_exec_free(x);
     return ED_OK;
 }
 

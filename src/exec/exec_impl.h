@@ -57,6 +57,7 @@ typedef struct ed_chain {
 struct ed_exec {
     const ed_graph *graph;
     bool reference, profile, no_outputs;
+    bool plan_only;          /* no memory is allocated: for a look at the figures */
     const ed_device *device; /* NULL: the CPU */
     int threads;             /* at compile time: the library's kernels are made for that number */
     const ed_exec *share;
@@ -94,15 +95,17 @@ struct ed_exec {
     ed_observe_fn observe;
     void *observe_ctx;
     /* on a device only: device_memory.c, device_run.c */
-    void *device_inputs;         /* memory of the inputs */
-    void **device_constants;     /* [n_buffers], NULL but for constants that steps read */
-    ed_tensor **device_outputs;  /* copies of the outputs here */
-    void *staging;               /* an observed value in row-major order */
-    void *observers;             /* of the backend; borrowed */
-    const uint32_t *observer_of; /* per value id; ED_NONE */
-    void *recorded;              /* the steps as a graph of the backend */
-    bool no_recording;           /* one could not be made */
-    void *marks[4];              /* of one step, of a run */
+    void *device_inputs;            /* memory of the inputs */
+    void **device_constants;        /* [n_buffers], NULL but for constants that steps read */
+    ed_tensor **device_outputs;     /* copies of the outputs here */
+    void *staging;                  /* an observed value in row-major order */
+    void *observers;                /* of the backend; borrowed */
+    const uint32_t *observer_of;    /* per value id; ED_NONE */
+    const ed_exec_largest *largest; /* borrowed */
+    size_t n_largest;
+    void *recorded;    /* the steps as a graph of the backend */
+    bool no_recording; /* one could not be made */
+    void *marks[4];    /* of one step, of a run */
 };
 
 /* Stages, in order. */

@@ -135,6 +135,8 @@ int ed_exec_memory(ed_exec *x)
     for (size_t i = 0; i < x->n_steps; i++)
         if (x->steps[i].scratch > x->scratch_bytes)
             x->scratch_bytes = x->steps[i].scratch;
+    if (x->plan_only)
+        return ED_OK;
     if (x->device) {
         ED_TRY(ed_exec_device_memory(x));
     } else {

@@ -160,6 +160,11 @@ int ed_training_differentiate(ed_graph *graph, ed_id loss, const ed_id *wanted, 
     return ed_graph_differentiate(graph, loss, wanted, n, grads);
 }
 
+bool ed_training_is_cheap(const ed_graph *graph, const ed_node *node)
+{
+    return (ed_op_traits(graph, node) & (ED_OP_ELEMENTWISE | ED_OP_MOVES_DATA)) != 0;
+}
+
 bool ed_training_moves_data(const ed_graph *graph, const ed_node *node)
 {
     return strcmp(node->op_type, "MaxPool") == 0 ||

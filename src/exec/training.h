@@ -2,6 +2,7 @@
 #ifndef EXEC_TRAINING_H
 #define EXEC_TRAINING_H
 
+#include "ed/exec.h"
 #include "graph/graph.h"
 
 /* Give every input its shape (known, one per input) and find those of all values; arithmetic on
@@ -10,6 +11,12 @@ int ed_training_bind(ed_graph *graph, const ed_shape *shapes);
 /* Append the nodes of d loss / d wanted[i]; see ed_graph_differentiate(). */
 int ed_training_differentiate(ed_graph *graph, ed_id loss, const ed_id *wanted, size_t n,
                               ed_id *grads);
+/* The activation_bytes that an executor with these options would have; nothing is allocated. */
+int ed_exec_plan_bytes(int64_t *bytes, const ed_graph *graph, const ed_shape *shapes,
+                       const ed_exec_options *opts);
+/* True when output 0 follows from the inputs in one pass over memory without sums:
+ * elementwise, quantization, moves of data. */
+bool ed_training_is_cheap(const ed_graph *graph, const ed_node *node);
 /* Output 0's elements are elements of input 0: it is quantized as that is. */
 bool ed_training_moves_data(const ed_graph *graph, const ed_node *node);
 

@@ -67,8 +67,8 @@ static void adamw(float *w, const float *g, float *const *slot, int64_t n, const
 }
 
 static const ed_optimizer_row rows[] = {
-    { { "sgd", "stochastic gradient descent with Nesterov momentum" }, 1, sgd },
-    { { "adamw", "Adam with decoupled weight decay" }, 2, adamw },
+    { { "sgd", "stochastic gradient descent with Nesterov momentum" }, ED_DEVICE_SGD, 1, sgd },
+    { { "adamw", "Adam with decoupled weight decay" }, ED_DEVICE_ADAMW, 2, adamw },
 };
 
 const ed_qat_choice *ed_optimizer_at(size_t i)

@@ -2,7 +2,7 @@
 #ifndef QAT_OPTIMIZER_H
 #define QAT_OPTIMIZER_H
 
-#include "base/error.h"
+#include "backend/backend.h"
 #include "ed/qat.h"
 
 /* Numbers of one update. */
@@ -15,7 +15,8 @@ enum { ED_OPTIMIZER_SLOTS = 2 };
 
 typedef struct ed_optimizer_row {
     ed_qat_choice choice;
-    size_t slots; /* state arrays of a parameter's size, zeros at first; at most 2 */
+    ed_device_optimizer device; /* the same one there */
+    size_t slots;               /* state arrays of a parameter's size, zeros at first; at most 2 */
     /* n elements of parameter, gradient and slots; each element for itself, so any split gives the
      * same bits. */
     void (*update)(float *w, const float *g, float *const *slot, int64_t n, const ed_update *u);

@@ -1,8 +1,6 @@
 /* See recompute.h. */
 #include "qat/recompute.h"
 
-#include "qat/params.h"
-
 #include <string.h>
 
 typedef struct work {
@@ -64,8 +62,6 @@ static bool is_stored(const work *w, ed_id id, ed_id value)
     const ed_value *v = &g->values[value];
     if (v->is_output || strcmp(node->op_type, "Dropout") == 0) /* a mask is drawn once */
         return true;
-    if (w->segments == ED_RECOMPUTE_QUANTIZED)
-        return !ed_is_quantizer(node);
     return w->segment[id] >= w->segments - 1 || crosses(w, id, v);
 }
 
@@ -189,7 +185,8 @@ static int run(work *w)
     find_needed(w);
     ED_TRY(copy_needed(w));
     ED_TRY(copy_groups(w));
-    return redirect(w, n_nodes);
+    ED_TRY(redirect(w, n_nodes));
+    return ed_graph_remove_unused(g);
 }
 
 int ed_recompute(ed_graph *g, size_t n_forward, int64_t segments)
@@ -206,7 +203,7 @@ int ed_recompute(ed_graph *g, size_t n_forward, int64_t segments)
     int rc = ED_OK;
     if (!w.segment || !w.stored || !w.needed || !w.again || !w.copy)
         rc = ED_ENOMEM;
-    else if (segments != ED_RECOMPUTE_NOTHING)
+    else
         rc = run(&w);
     void *arrays[] = { w.order, w.segment, w.stored, w.needed, w.again, w.copy };
     for (size_t i = 0; i < ED_LENGTH(arrays); i++)

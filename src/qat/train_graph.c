@@ -191,7 +191,7 @@ static int add_gradients(ed_train_graph *t, ed_id loss, const ed_train_spec *spe
         ED_GOTO(ED_ENOMEM);
     for (size_t i = 0; i < all; i++)
         t->gradients[i] = SIZE_MAX;
-    size_t n_forward = g->n_nodes;
+    t->n_forward = g->n_nodes;
     /* parameters and scales are the last inputs, in that order */
     ED_GOTO(ed_training_differentiate(g, loss, g->inputs + t->first_param, n, gradients));
     g->values[g->outputs[0]].is_output = false;
@@ -202,8 +202,6 @@ static int add_gradients(ed_train_graph *t, ed_id loss, const ed_train_spec *spe
     for (size_t i = 0; i < n; i++)
         if (gradients[i] != ED_NONE)
             ED_GOTO(output_of(&t->gradients[i], g, gradients[i]));
-    ED_GOTO(ed_graph_remove_unused(g)); /* what nobody reads is not made anew either */
-    ED_GOTO(ed_recompute(g, n_forward, spec->recompute));
     ED_GOTO(ed_graph_remove_unused(g));
 done:
     ed_free(gradients);
@@ -227,7 +225,7 @@ static int rebind(ed_train_graph *t, const ed_train_spec *spec, size_t n_model)
 
 static int build(ed_train_graph *t, ed_graph *quantized, const ed_train_spec *spec)
 {
-    size_t n_model = quantized->n_inputs;
+    const size_t n_model = t->n_model = quantized->n_inputs;
     ed_id loss;
     ED_TRY(ed_quantizers_separate(quantized));
     ED_TRY(ed_graph_clone(&t->graph, quantized));

@@ -13,7 +13,6 @@
 #define QAT_TRAIN_GRAPH_H
 
 #include "qat/params.h"
-#include "qat/recompute.h"
 
 /* How activation scales follow; row i of ed_scales_at(). */
 typedef enum ed_activation_scaling {
@@ -31,7 +30,6 @@ typedef struct ed_train_spec {
     ed_loss_kind loss;
     ed_activation_scaling scales;
     double temperature, alpha, label_smoothing;
-    int64_t recompute;          /* ED_RECOMPUTE_..., or segments; see recompute.h */
     const ed_qat_options *opts; /* freeze */
 } ed_train_spec;
 
@@ -50,9 +48,11 @@ typedef struct ed_train_graph {
     ed_train_scale *scales;
     size_t n_scales;
     size_t *scale_of;       /* per quantizer: its scale, SIZE_MAX: frozen */
+    size_t n_model;         /* the first inputs are those of the model */
     size_t labels, teacher; /* inputs; SIZE_MAX: none */
     size_t first_param;     /* input of parameter 0, then of the other ones, then scales */
     size_t *gradients;      /* per parameter, then per scale: output; SIZE_MAX: none */
+    size_t n_forward;       /* nodes below it are of the forward pass, the others of gradients */
     int64_t batch, classes;
 } ed_train_graph;
 

@@ -67,37 +67,66 @@ static double learning_rate(const ed_trainer *t)
 }
 
 /* Averaged scales follow the steps until their share of the run is over. */
-static void follow(ed_trainer *t)
+static bool follows(const ed_trainer *t)
 {
     double share = ed_qat_number(t->settings.opts.freeze_observers);
+    return (double)t->state->updates < share * (double)updates_of_run(t);
+}
+
+static void follow(ed_trainer *t)
+{
     if (t->settings.scales != ED_SCALES_EMA)
         return;
-    if ((double)t->state->updates < share * (double)updates_of_run(t))
+    if (follows(t))
         ed_state_follow(t->state);
     else
         ed_exec_set_observer(t->exec, NULL, NULL);
 }
 
-static int learn(ed_trainer *t, const ed_batch *batch, ed_qat_report *r)
+static int follow_there(ed_trainer *t)
 {
-    ED_TRY(check_labels(t, batch));
-    ED_TRY(feed(t, batch));
-    ED_TRY(ed_exec_run(t->exec, t->inputs, t->outputs));
-    r->loss = (double)*(const float *)t->outputs[ED_TRAIN_LOSS]->data;
+    ed_device_state *state = ed_device_steps_state(t->there);
+    if (t->settings.scales != ED_SCALES_EMA)
+        return ED_OK;
+    if (follows(t))
+        return ed_device_state_follow(state);
+    ed_device_state_freeze(state);
+    return ED_OK;
+}
+
+/* Is an update due behind the step that comes? */
+static bool updates(const ed_trainer *t)
+{
+    return t->at.batch + 1 == t->batches || t->state->summed + 1 == t->settings.opts.accumulate;
+}
+
+/* What a step came to, into its report and the epoch's sums. */
+static int account(ed_trainer *t, ed_qat_report *r, float loss, const ed_tensor *logits,
+                   const int64_t *labels)
+{
+    int64_t correct = 0, labelled = 0;
+    r->loss = (double)loss;
     ED_FAIL_IF(!isfinite(r->loss), ED_ENONFINITE, "the loss is %g; try a smaller --lr, or --clip",
                r->loss);
-    int64_t correct = 0, labelled = 0;
-    if (batch->labels)
-        ed_count_correct(&correct, &labelled, t->outputs[ED_TRAIN_LOGITS], batch->labels,
-                         batch->size);
+    if (labels)
+        ed_count_correct(&correct, &labelled, logits, labels, t->plan->batch);
     r->accuracy = labelled ? 100.0 * (double)correct / (double)labelled : -1;
     t->at.correct += correct;
     t->at.labelled += labelled;
     t->at.loss += r->loss;
     t->at.steps++;
+    return ED_OK;
+}
+
+static int learn(ed_trainer *t, const ed_batch *batch, ed_qat_report *r)
+{
+    const bool update = updates(t);
+    ED_TRY(feed(t, batch));
+    ED_TRY(ed_exec_run(t->exec, t->inputs, t->outputs));
+    ED_TRY(account(t, r, *(const float *)t->outputs[ED_TRAIN_LOSS]->data,
+                   t->outputs[ED_TRAIN_LOGITS], batch->labels));
     ed_state_add(t->state, t->outputs);
-    bool last = t->at.batch + 1 == t->batches;
-    if (last || t->state->summed == t->settings.opts.accumulate)
+    if (update)
         ED_TRY(ed_state_update(t->state, r->learning_rate));
     follow(t);
     return ED_OK;
@@ -107,6 +136,7 @@ static ed_qat_report new_report(const ed_trainer *t)
 {
     return (ed_qat_report){ .epoch = t->at.epoch,
                             .epochs = t->settings.opts.epochs,
+                            .step = t->at.step + 1,
                             .steps = t->settings.opts.epochs * t->batches,
                             .accuracy = -1,
                             .val_loss = NAN,
@@ -119,11 +149,69 @@ static int tell(ed_trainer *t, ed_qat_report *r, bool *go_on)
 {
     const ed_qat_options *o = &t->settings.opts;
     double seconds = ed_clock_seconds() - t->started;
-    r->step = t->at.step;
     r->images_per_second = seconds > 0 ? (double)(t->measured * t->plan->batch) / seconds : 0;
     ED_TRY(ed_log_add(t, r));
     *go_on = !o->report || o->report(o->report_ctx, r) == 0;
     return ED_OK;
+}
+
+static int step_failed(const ed_trainer *t, int rc, const ed_qat_report *r)
+{
+    return ed_error_context(rc, "step %lld of epoch %lld",
+                            (long long)(r->step - r->epoch * t->batches), (long long)r->epoch + 1);
+}
+
+/* ---- steps on a device ---- */
+
+static int take_answer(ed_trainer *t, bool *go_on)
+{
+    ed_device_answer a;
+    int failed = ed_device_steps_answer(t->there, &a), rc = failed;
+    if (failed == ED_OK || failed == ED_ENONFINITE) /* the loss tells more */
+        rc = account(t, &a.report, a.loss, &a.logits, a.labels);
+    if (rc == ED_OK)
+        rc = failed;
+    return rc == ED_OK ? tell(t, &a.report, go_on) : step_failed(t, rc, &a.report);
+}
+
+/* All steps have their answers, and the state is here. */
+static int settle(ed_trainer *t, bool *go_on)
+{
+    if (!t->there)
+        return ED_OK;
+    while (ed_device_steps_pending(t->there))
+        ED_TRY(take_answer(t, go_on));
+    ED_TRY(ed_device_steps_judge(t->there));
+    return ed_device_state_pull(ed_device_steps_state(t->there));
+}
+
+/* Queue the step, then wait for the one before it. */
+static int step_there(ed_trainer *t, const ed_batch *batch, const ed_qat_report *r, bool *go_on)
+{
+    int rc = ed_device_steps_queue(t->there, batch, r, updates(t));
+    if (rc == ED_OK)
+        rc = follow_there(t);
+    if (rc != ED_OK)
+        return step_failed(t, rc, r);
+    return ed_device_steps_pending(t->there) > 1 ? take_answer(t, go_on) : ED_OK;
+}
+
+static int step_here(ed_trainer *t, const ed_batch *batch, ed_qat_report *r, bool *go_on)
+{
+    int rc = learn(t, batch, r);
+    return rc == ED_OK ? tell(t, r, go_on) : step_failed(t, rc, r);
+}
+
+/* ---- any step ---- */
+
+static int next_batch(ed_trainer *t, ed_batch *batch, const ed_qat_report *r)
+{
+    ED_TRY(ed_dataset_next(t->train, batch));
+    ED_FAIL_IF(batch->size != t->plan->batch, ED_EINTERNAL,
+               "%s: a batch of %lld samples, not %lld; please report it", ed_dataset_name(t->train),
+               (long long)batch->size, (long long)t->plan->batch);
+    int rc = check_labels(t, batch);
+    return rc == ED_OK ? rc : step_failed(t, rc, r);
 }
 
 static int step(ed_trainer *t, bool *go_on)
@@ -131,19 +219,14 @@ static int step(ed_trainer *t, bool *go_on)
     const ed_qat_options *o = &t->settings.opts;
     ed_qat_report r = new_report(t);
     ed_batch batch;
-    ED_TRY(ed_dataset_next(t->train, &batch));
-    ED_FAIL_IF(batch.size != t->plan->batch, ED_EINTERNAL,
-               "%s: a batch of %lld samples, not %lld; please report it", ed_dataset_name(t->train),
-               (long long)batch.size, (long long)t->plan->batch);
-    int rc = learn(t, &batch, &r);
-    if (rc != ED_OK)
-        return ed_error_context(rc, "step %lld of epoch %lld", (long long)t->at.batch + 1,
-                                (long long)t->at.epoch + 1);
+    ED_TRY(next_batch(t, &batch, &r));
+    t->measured++;
+    ED_TRY(t->there ? step_there(t, &batch, &r, go_on) : step_here(t, &batch, &r, go_on));
     t->at.batch++;
     t->at.step++;
-    t->measured++;
-    ED_TRY(tell(t, &r, go_on));
     bool due = o->checkpoint_every && t->at.step % o->checkpoint_every == 0;
+    if (due || !*go_on || t->at.batch == t->batches)
+        ED_TRY(settle(t, go_on));
     return due || !*go_on ? ed_trainer_checkpoint(t) : ED_OK;
 }
 
@@ -171,6 +254,7 @@ static int end_epoch(ed_trainer *t, bool *go_on)
     ed_qat_report r = new_report(t);
     double begin = ed_clock_seconds();
     r.epoch_end = true;
+    r.step = p->step;
     r.loss = p->steps ? p->loss / (double)p->steps : NAN;
     r.accuracy = p->labelled ? 100.0 * (double)p->correct / (double)p->labelled : -1;
     if (t->val && ((p->epoch + 1) % o->val_every == 0 || p->epoch + 1 == o->epochs)) {

@@ -2,7 +2,7 @@
 #ifndef QAT_TRAINER_H
 #define QAT_TRAINER_H
 
-#include "qat/state.h"
+#include "qat/device_step.h"
 
 #include <stdio.h>
 
@@ -25,6 +25,7 @@ typedef struct ed_trainer {
     ed_train_graph *plan;
     ed_train_state *state;
     ed_exec *exec, *teacher_exec;
+    ed_device_steps *there; /* NULL: it trains on the CPU */
     const ed_tensor **inputs, **outputs;
     const ed_tensor *teacher_logits;
     ed_tensor labels; /* a view of the present batch's */

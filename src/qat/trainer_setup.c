@@ -2,8 +2,20 @@
 #include "qat/trainer.h"
 
 #include "data/shuffle.h"
+#include "exec/training.h"
+#include "qat/recompute_cheap.h"
+#include "qat/recompute_fit.h"
 
 #include <string.h>
+
+static ed_exec_options exec_options(const ed_trainer *t)
+{
+    const ed_qat_options *o = &t->settings.opts;
+    return (ed_exec_options){ .device = o->device,
+                              .precision = o->precision,
+                              .no_outputs = true, /* on a device they stay there */
+                              .deterministic = o->deterministic };
+}
 
 static int make_teacher(ed_trainer *t, const ed_graph *teacher, const ed_shape *shapes)
 {
@@ -23,7 +35,7 @@ static int make_teacher(ed_trainer *t, const ed_graph *teacher, const ed_shape *
                    i + 1, b.name, ed_dtype_name(b.dtype), a.name, ed_dtype_name(a.dtype));
     }
     ED_TRY(ed_logits_graph(&t->teacher, teacher));
-    ed_exec_options options = { .device = o->device, .precision = o->precision };
+    ed_exec_options options = exec_options(t);
     int rc = ed_exec_new(&t->teacher_exec, t->teacher, shapes, &options);
     return rc == ED_OK ? rc : ed_error_context(rc, "the teacher");
 }
@@ -42,14 +54,76 @@ static int list_observed(const char ***out, size_t *count, const ed_trainer *t)
     return ED_OK;
 }
 
+typedef struct compiling {
+    const ed_shape *shapes;
+    const ed_exec_options *options;
+} compiling;
+
+/* An ed_recompute_measure_fn. */
+static int measure(void *ctx, int64_t *bytes, const ed_graph *graph)
+{
+    const compiling *c = ctx;
+    return ed_exec_plan_bytes(bytes, graph, c->shapes, c->options);
+}
+
+/* The device's memory ran out: how much is needed, of what, and what helps. */
+static void explain_memory(const ed_trainer *t, const compiling *c)
+{
+    char said[256], largest[512];
+    int64_t bytes = 0;
+    snprintf(said, sizeof said, "%s", ed_error_last());
+    if (ed_exec_plan_bytes(&bytes, t->plan->graph, c->shapes, c->options) != ED_OK) {
+        ed_error_set(ED_ENOMEM, "%s", said);
+        return;
+    }
+    ed_name_largest(largest, sizeof largest, t->plan->graph);
+    ed_error_set(ED_ENOMEM,
+                 "%s; a batch of %lld needs %lld MiB for activations, the largest are %s; "
+                 "use a smaller --batch, and --accumulate for the rest of it, or --memory "
+                 "with what there is",
+                 said, (long long)t->plan->batch, (long long)(bytes >> 20), largest);
+}
+
+/* Compute activations again where memory is short. */
+static int fit_memory(ed_trainer *t, const ed_shape *shapes)
+{
+    ed_train_graph *plan = t->plan;
+    ed_exec_options options = exec_options(t);
+    const char **observed = NULL;
+    compiling c = { shapes, &options };
+    if (!t->settings.opts.memory)
+        return ED_OK;
+    int rc = list_observed(&observed, &options.observed_count, t);
+    options.observed = observed;
+    if (rc == ED_OK)
+        rc = ed_recompute_fit(&plan->graph, plan->n_forward, t->settings.opts.memory, measure, &c);
+    ed_free(observed);
+    return rc;
+}
+
+static int compile(ed_trainer *t, const ed_shape *shapes)
+{
+    ed_exec_options options = exec_options(t);
+    const char **observed = NULL;
+    int rc = list_observed(&observed, &options.observed_count, t);
+    const compiling c = { shapes, &options };
+    options.observed = observed;
+    if (rc == ED_OK)
+        rc = ed_exec_new(&t->exec, t->plan->graph, shapes, &options);
+    bool there = options.device && strcmp(options.device, ED_DEVICE_CPU) != 0;
+    if (rc == ED_ENOMEM && there)
+        explain_memory(t, &c);
+    if (rc == ED_OK && options.observed_count && !ed_exec_device(t->exec))
+        ed_exec_set_observer(t->exec, ed_state_observe, t->state);
+    ed_free(observed);
+    return rc;
+}
+
 static int make_executor(ed_trainer *t)
 {
-    const ed_qat_options *o = &t->settings.opts;
     const ed_graph *g = t->plan->graph;
-    ed_exec_options options = { .device = o->device, .precision = o->precision };
     int rc = ED_OK;
     ed_shape *shapes = ed_calloc(g->n_inputs, sizeof *shapes);
-    const char **observed = NULL;
     t->inputs = ed_calloc(g->n_inputs, sizeof(void *));
     t->outputs = ed_calloc(g->n_outputs, sizeof(void *));
     if (!shapes || !t->inputs || !t->outputs)
@@ -58,18 +132,14 @@ static int make_executor(ed_trainer *t)
         shapes[i] = g->values[g->inputs[i]].shape;
     for (size_t i = 0; i < t->plan->n_params + t->plan->n_scales; i++)
         t->inputs[t->plan->first_param + i] = t->state->inputs[i];
-    ED_GOTO(list_observed(&observed, &options.observed_count, t));
-    options.observed = observed;
-    ED_GOTO(ed_exec_new(&t->exec, g, shapes, &options));
-    if (options.observed_count)
-        ed_exec_set_observer(t->exec, ed_state_observe, t->state);
+    ED_GOTO(fit_memory(t, shapes));
+    ED_GOTO(compile(t, shapes));
 done:
     ed_free(shapes);
-    ed_free(observed);
     return rc;
 }
 
-static int make_plan(ed_trainer *t, const ed_shape *shapes, int64_t recompute)
+static int make_plan(ed_trainer *t, const ed_shape *shapes)
 {
     const ed_qat_options *o = &t->settings.opts;
     const ed_train_spec spec = { .shapes = shapes,
@@ -78,64 +148,11 @@ static int make_plan(ed_trainer *t, const ed_shape *shapes, int64_t recompute)
                                  .temperature = o->temperature,
                                  .alpha = ed_qat_number(o->alpha),
                                  .label_smoothing = o->label_smoothing,
-                                 .recompute = recompute,
                                  .opts = o };
     ED_TRY(ed_train_graph_new(&t->plan, t->graph, &spec));
+    ed_train_graph_tell(t->plan);
     t->model_hash = ed_graph_hash(t->graph);
     return ed_train_state_new(&t->state, t->plan, t->graph, &t->settings);
-}
-
-/* Graph, state and executor. */
-static int make(ed_trainer *t, const ed_shape *shapes, int64_t recompute)
-{
-    ED_TRY(make_plan(t, shapes, recompute));
-    return make_executor(t);
-}
-
-static void unmake(ed_trainer *t)
-{
-    ed_exec_free(t->exec);
-    ed_train_state_free(t->state);
-    ed_train_graph_free(t->plan);
-    ed_free(t->inputs);
-    ed_free(t->outputs);
-    t->exec = NULL;
-    t->state = NULL;
-    t->plan = NULL;
-    t->inputs = t->outputs = NULL;
-}
-
-static int64_t activation_bytes(const ed_trainer *t)
-{
-    return (int64_t)ed_exec_get_stats(t->exec).activation_bytes;
-}
-
-/* Within the memory that activations may have: more and more of them are recomputed. */
-static int make_within(ed_trainer *t, const ed_shape *shapes)
-{
-    static const int64_t ways[] = {
-        ED_RECOMPUTE_NOTHING, ED_RECOMPUTE_QUANTIZED, 4, 8, 16, 32, 64
-    };
-    int64_t limit = t->settings.opts.memory, least = INT64_MAX, all = 0;
-    for (size_t i = 0; i < ED_LENGTH(ways); i++) {
-        unmake(t);
-        ED_TRY(make(t, shapes, ways[i]));
-        int64_t bytes = activation_bytes(t);
-        all = i == 0 ? bytes : all;
-        least = bytes < least ? bytes : least;
-        if (limit == 0 || bytes <= limit) {
-            if (i > 0)
-                ed_log(ED_LOG_INFO, "activations are recomputed: %lld MiB instead of %lld MiB",
-                       (long long)(bytes >> 20), (long long)(all >> 20));
-            return ED_OK;
-        }
-    }
-    return ed_error_set(ED_EINVAL,
-                        "a batch of %lld needs %lld MiB for activations, recomputing what can be, "
-                        "and the limit is %lld MiB; use a smaller --batch, and --accumulate for "
-                        "the rest of it",
-                        (long long)t->plan->batch, (long long)((least + 1048575) >> 20),
-                        (long long)(limit >> 20));
 }
 
 static int set_batch(ed_trainer *t, const ed_qat_options *given)
@@ -161,12 +178,16 @@ int ed_trainer_begin(ed_trainer *t, const ed_graph *teacher, const ed_qat_option
     if (!shapes)
         return ED_ENOMEM;
     ED_GOTO(ed_dataset_shapes(shapes, t->train, t->settings.opts.batch));
-    ED_GOTO(make_within(t, shapes));
-    ed_train_graph_tell(t->plan);
+    ED_GOTO(make_plan(t, shapes));
     ED_GOTO(make_teacher(t, teacher, shapes));
     t->teacher_hash = t->teacher ? ed_graph_hash(t->teacher) : 0;
+    ED_GOTO(make_executor(t));
     t->at.best_epoch = -1;
     ED_GOTO(ed_trainer_resume(t));
+    if (ed_exec_device(t->exec)) {
+        const ed_device_steps_spec spec = { t->state, t->exec, t->teacher_exec, t->train };
+        ED_GOTO(ed_device_steps_new(&t->there, &spec));
+    }
     ED_GOTO(ed_log_open(t));
 done:
     ed_free(shapes);
@@ -175,7 +196,12 @@ done:
 
 void ed_trainer_clear(ed_trainer *t)
 {
-    unmake(t);
+    ed_device_steps_free(t->there);
+    ed_exec_free(t->exec);
     ed_exec_free(t->teacher_exec);
+    ed_train_state_free(t->state);
+    ed_train_graph_free(t->plan);
     ed_graph_free(t->teacher);
+    ed_free(t->inputs);
+    ed_free(t->outputs);
 }

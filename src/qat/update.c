@@ -16,10 +16,8 @@
 #include <string.h>
 
 enum { GRAIN = 32768 /* elements worth a thread */ };
-static const double ema = 0.01;           /* weight of a step in the averages */
-static const float least_amax = 0x1p-24f; /* below it a scale is no useful number */
 
-static double lsq_factor(const ed_train_scale *scale)
+double ed_lsq_factor(const ed_train_scale *scale)
 {
     double n = scale->numel > 0 ? (double)scale->numel : 1.0;
     return 1.0 / sqrt(n * (double)scale->qmax);
@@ -72,12 +70,12 @@ int ed_state_observe(void *ctx, const char *value, const float *data, int64_t nu
     ed_parallel_for(numel, GRAIN, find_largest, &job);
     unsigned bits = atomic_load(&job.bits);
     memcpy(&most, &bits, sizeof most);
-    if (!isfinite(most))
-        return ED_OK; /* the loss tells */
     for (size_t i = 0; i < plan->n_quantizers; i++) {
         size_t scale = plan->scale_of[i];
-        if (plan->quantizers[i].input == id && scale != SIZE_MAX)
-            s->largest[scale] = fmaxf(s->largest[scale], most);
+        if (plan->quantizers[i].input != id || scale == SIZE_MAX)
+            continue;
+        float *largest = &s->largest[scale];
+        *largest = isnan(*largest) || most <= *largest ? *largest : most;
     }
     return ED_OK;
 }
@@ -85,9 +83,12 @@ int ed_state_observe(void *ctx, const char *value, const float *data, int64_t nu
 void ed_state_follow(ed_train_state *s)
 {
     for (size_t i = 0; i < s->plan->n_scales; i++) {
-        s->averages[i] += (float)(ema * ((double)s->largest[i] - (double)s->averages[i]));
-        s->scales[i] = fmaxf(s->averages[i], least_amax) / (float)s->plan->scales[i].qmax;
+        float most = s->largest[i];
         s->largest[i] = 0;
+        if (!isfinite(most))
+            continue; /* the loss tells */
+        s->averages[i] += (float)(ED_EMA_WEIGHT * ((double)most - (double)s->averages[i]));
+        s->scales[i] = fmaxf(s->averages[i], ED_LEAST_AMAX) / (float)s->plan->scales[i].qmax;
     }
 }
 
@@ -102,7 +103,7 @@ static const char *reader_of(const ed_graph *g, ed_id value)
     return node->group == ED_NONE ? ed_node_label(g, node) : g->groups[node->group].name;
 }
 
-static int fail_nonfinite(const ed_train_state *s, size_t i)
+int ed_state_fail_gradient(const ed_train_state *s, size_t i)
 {
     const ed_graph *g = s->plan->graph;
     const ed_value *v = &g->values[g->inputs[s->plan->first_param + i]];
@@ -122,9 +123,9 @@ static int find_factor(double *factor, const ed_train_state *s)
             continue;
         double part = ed_sum_of_squares(s->gradients[i], s->inputs[i]->numel);
         if (!isfinite(part))
-            return fail_nonfinite(s, i);
+            return ed_state_fail_gradient(s, i);
         double own =
-            i < plan->n_params ? mean : mean * lsq_factor(&plan->scales[i - plan->n_params]);
+            i < plan->n_params ? mean : mean * ed_lsq_factor(&plan->scales[i - plan->n_params]);
         sum += part * own * own;
     }
     *factor = mean * ed_clip_factor(sum, s->settings->opts.clip);
@@ -143,22 +144,27 @@ static void update_scales(ed_train_state *s, const ed_update *u, double factor)
         for (size_t k = 0; k < s->settings->optimizer->slots; k++)
             slots[k] = &s->scale_slots[k][i];
         float g = (float)((double)*s->gradients[plan->n_params + i] * factor *
-                          lsq_factor(&plan->scales[i]));
+                          ed_lsq_factor(&plan->scales[i]));
         s->settings->optimizer->update(&s->scales[i], &g, slots, 1, &undecayed);
-        s->scales[i] = fmaxf(s->scales[i], least_amax / (float)plan->scales[i].qmax);
+        s->scales[i] = fmaxf(s->scales[i], ED_LEAST_AMAX / (float)plan->scales[i].qmax);
     }
+}
+
+ed_update ed_state_numbers(const ed_train_state *s, double learning_rate)
+{
+    const ed_qat_options *o = &s->settings->opts;
+    return (ed_update){ .learning_rate = learning_rate,
+                        .momentum = ed_qat_number(o->momentum),
+                        .weight_decay = ed_qat_number(o->weight_decay),
+                        .beta1 = ed_qat_number(o->momentum),
+                        .beta2 = 0.999,
+                        .epsilon = 1e-8,
+                        .t = s->updates + 1 };
 }
 
 int ed_state_update(ed_train_state *s, double learning_rate)
 {
-    const ed_qat_options *o = &s->settings->opts;
-    const ed_update u = { .learning_rate = learning_rate,
-                          .momentum = ed_qat_number(o->momentum),
-                          .weight_decay = ed_qat_number(o->weight_decay),
-                          .beta1 = ed_qat_number(o->momentum),
-                          .beta2 = 0.999,
-                          .epsilon = 1e-8,
-                          .t = s->updates + 1 };
+    const ed_update u = ed_state_numbers(s, learning_rate);
     double factor = 1;
     ED_TRY(find_factor(&factor, s));
     for (size_t i = 0; i < s->plan->n_params; i++) {

@@ -74,7 +74,14 @@ $ ed-qat -q tiny.onnx -d data.h5 --freeze '*'
 $ ed-qat -q tiny.onnx -d data.h5 --augment turn
 ! ed-qat: *turn*flip*crop*
 = 1
-$ ed-qat -q tiny.onnx -d data.h5 --memory 1 -b 48 --augment flip -e 1 -o m.onnx
+$ ed-qat -q tiny.onnx -d data.h5 --memory 1M -b 48 --augment flip -e 1 -o m.onnx
+$ ed-qat -q tiny.onnx -d data.h5 --memory 1K -b 48 -e 1 -o m.onnx
+! ed-qat: *at least*1 MiB*--batch*--memory*
+= 1
+$ ed-qat -q tiny.onnx -d data.h5 --memory 1T
+! ed-qat: --memory: `1T' is no number of bytes *
+! Try *
+= 2
 # A quantized model: it is trained as it is.
 - ed-calibrate -q tiny.onnx -d data.h5
 $ ed-qat tiny_int8.onnx -d data.h5 --teacher tiny.onnx -b 16 -e 1

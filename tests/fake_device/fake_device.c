@@ -1,7 +1,8 @@
 /*
  * A backend whose device is the host's memory, for tests of what surrounds a device: it is built as
- * a libed-cuda.so of its own. Relu is its one kernel, everything else runs "on the host". A
- * recorded graph is a list of calls. The environment's FAKE_DEVICES says how many devices there are
+ * a libed-cuda.so of its own. Relu is its one kernel, everything else runs "on the host"; with
+ * FAKE_ALL=1 it has the reference kernels. A recorded graph is a list of calls; what is downloaded
+ * arrives when it is waited for. The environment's FAKE_DEVICES says how many devices there are
  * (2), FAKE_BYTES how much memory each has. With FAKE_LOST=n the devices are lost at the n-th call
  * since it was set: that one and all after it fail, whatever they are, but for releases.
  */
@@ -12,13 +13,14 @@
 #include "data/convert.h"
 #include "ops/fast.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_CALLS = 256, TAG = 64 };
+enum { MAX_CALLS = 1024, TAG = 64 };
 
-typedef enum call_kind { CALL_COPY, CALL_RELU, CALL_OBSERVE, CALL_TRAIN } call_kind;
+typedef enum call_kind { CALL_COPY, CALL_KERNEL, CALL_OBSERVE, CALL_TRAIN, CALL_LARGEST } call_kind;
 
 typedef struct recorded_call {
     call_kind kind;
@@ -26,6 +28,7 @@ typedef struct recorded_call {
     const void *from;
     size_t n; /* bytes, or floats */
     size_t index;
+    ed_call call; /* of a kernel */
 } recorded_call;
 
 typedef struct recording {
@@ -33,9 +36,18 @@ typedef struct recording {
     size_t count;
 } recording;
 
+/* A download under way. */
+typedef struct parcel {
+    struct parcel *next;
+    void *to;
+    size_t nbytes;
+    char data[];
+} parcel;
+
 typedef struct fake {
     size_t used, limit;
     recording *open; /* being recorded */
+    parcel *parcels;
 } fake;
 
 static long number_in(const char *name, long otherwise)
@@ -129,6 +141,22 @@ static void free_fake(void *device, void *memory)
 
 /* ---- calls, made at once or recorded ---- */
 
+static void relu(const ed_call *call)
+{
+    const float *x = call->in[0]->data;
+    float *y = call->out[0]->data;
+    for (int64_t i = 0; i < call->in[0]->numel; i++)
+        y[i] = x[i] > 0 ? x[i] : 0;
+}
+
+static void find_largest(float *largest, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float most = fabsf(x[i]);
+        *largest = isnan(*largest) || most <= *largest ? *largest : most;
+    }
+}
+
 static void make(const recorded_call *c)
 {
     if (c->kind == CALL_COPY)
@@ -137,9 +165,12 @@ static void make(const recorded_call *c)
         fake_trainer_run(c->to, (fake_training)c->index);
     else if (c->kind == CALL_OBSERVE)
         ed_observer_add(((ed_observer **)c->to)[c->index], c->from, (int64_t)c->n, 0);
+    else if (c->kind == CALL_LARGEST)
+        find_largest(c->to, c->from, c->n);
+    else if (c->call.state)
+        ((const ed_kernel *)c->call.state)->run(&c->call);
     else
-        for (size_t i = 0; i < c->n; i++)
-            ((float *)c->to)[i] = ((const float *)c->from)[i] > 0 ? ((const float *)c->from)[i] : 0;
+        relu(&c->call);
 }
 
 static int queue(fake *f, recorded_call call)
@@ -156,7 +187,7 @@ static int queue(fake *f, recorded_call call)
 static int copy(void *device, void *to, const void *from, size_t nbytes)
 {
     LOST_IN("copying");
-    return queue(device, (recorded_call){ CALL_COPY, to, from, nbytes, 0 });
+    return queue(device, (recorded_call){ .kind = CALL_COPY, .to = to, .from = from, .n = nbytes });
 }
 
 static int copy_outside(void *device, void *to, const void *from, size_t nbytes)
@@ -166,6 +197,43 @@ static int copy_outside(void *device, void *to, const void *from, size_t nbytes)
     ED_FAIL_IF(f->open, ED_EINTERNAL, "a copy from or to the host was recorded");
     memcpy(to, from, nbytes);
     return ED_OK;
+}
+
+static int download(void *device, void *to, const void *from, size_t nbytes)
+{
+    fake *f = device;
+    LOST_IN("copying from or to the host");
+    ED_FAIL_IF(f->open, ED_EINTERNAL, "a copy from or to the host was recorded");
+    parcel *p = ed_malloc(sizeof *p + nbytes);
+    if (!p)
+        return ED_ENOMEM;
+    *p = (parcel){ f->parcels, to, nbytes };
+    memcpy(p->data, from, nbytes);
+    memset(to, 0xee, nbytes);
+    f->parcels = p;
+    return ED_OK;
+}
+
+/* The parcels arrive, or are lost with the device. */
+static int deliver(void *device)
+{
+    fake *f = device;
+    bool lost = is_lost();
+    for (parcel *p = f->parcels, *next; p; p = next) {
+        next = p->next;
+        if (!lost)
+            memcpy(p->to, p->data, p->nbytes);
+        ed_free(p);
+    }
+    f->parcels = NULL;
+    ED_FAIL_IF(lost, ED_EINTERNAL, "waiting: the fake device was lost");
+    return ED_OK;
+}
+
+static int wait_for(void *device, void *event)
+{
+    (void)event;
+    return deliver(device);
 }
 
 static int zero(void *device, void *to, size_t nbytes)
@@ -252,13 +320,33 @@ static int relu_plan(ed_kernel_plan *p)
 static int relu_run(const ed_call *call)
 {
     LOST_IN("running Relu");
-    return queue(call->device, (recorded_call){ CALL_RELU, call->out[0]->data, call->in[0]->data,
-                                                (size_t)call->in[0]->numel, 0 });
+    return queue(call->device, (recorded_call){ .kind = CALL_KERNEL, .call = *call });
+}
+
+static int reference_plan(ed_kernel_plan *p)
+{
+    const ed_op *op;
+    LOST_IN("planning a node");
+    ED_TRY(ed_op_find(&op, p->graph, p->nodes[0]));
+    p->state = (void *)(uintptr_t)ed_op_reference(op);
+    p->taken = 1;
+    p->plain = true;
+    return ED_OK;
+}
+
+static int reference_run(const ed_call *call)
+{
+    LOST_IN("running a node");
+    return queue(call->device, (recorded_call){ .kind = CALL_KERNEL, .call = *call });
 }
 
 static const ed_kernel *kernels(const char *domain, const char *op_type)
 {
     static const ed_kernel rows[] = { { "fake", "cuda", relu_plan, relu_run, NULL, NULL }, { 0 } };
+    static const ed_kernel all[] = { { "fake", "cuda", reference_plan, reference_run, NULL, NULL },
+                                     { 0 } };
+    if (number_in("FAKE_ALL", 0))
+        return all;
     return !*domain && strcmp(op_type, "Relu") == 0 ? rows : NULL;
 }
 
@@ -316,7 +404,10 @@ static int observers_add(void *of, size_t i, const void *data, ed_layout layout,
     observers *o = of;
     (void)layout;
     LOST_IN("observing");
-    return queue(o->device, (recorded_call){ CALL_OBSERVE, o->at, data, (size_t)numel, i });
+    return queue(
+        o->device,
+        (recorded_call){
+            .kind = CALL_OBSERVE, .to = o->at, .from = data, .n = (size_t)numel, .index = i });
 }
 
 static int observers_get(void *of, ed_seen *seen, uint64_t *counts)
@@ -376,7 +467,7 @@ static int train(void *trainer, fake_training what)
 {
     LOST_IN("training");
     return queue(((fake_trainer *)trainer)->device,
-                 (recorded_call){ CALL_TRAIN, trainer, NULL, 0, (size_t)what });
+                 (recorded_call){ .kind = CALL_TRAIN, .to = trainer, .index = (size_t)what });
 }
 
 static int trainer_add(void *trainer, bool first)
@@ -405,14 +496,35 @@ static int trainer_quantize(void *trainer)
 
 static int trainer_get(void *trainer, ed_device_updated *out)
 {
-    LOST_IN("training");
-    *out = ((const fake_trainer *)trainer)->done;
-    return ED_OK;
+    const fake_trainer *t = trainer;
+    return download(t->device, out, &t->done, sizeof *out);
 }
 
 static void trainer_free(void *trainer)
 {
     fake_trainer_free(trainer);
+}
+
+static int largest(void *device, float *to, const void *data, ed_layout layout, int64_t numel)
+{
+    (void)layout;
+    LOST_IN("observing");
+    return queue(device, (recorded_call){
+                             .kind = CALL_LARGEST, .to = to, .from = data, .n = (size_t)numel });
+}
+
+static int follow(void *device, const ed_device_scales *s)
+{
+    (void)device;
+    LOST_IN("training");
+    for (size_t i = 0; i < s->n; i++) {
+        if (isfinite(s->largest[i])) {
+            s->average[i] += (float)(s->weight * ((double)s->largest[i] - (double)s->average[i]));
+            s->scale[i] = fmaxf(s->average[i], s->least) / s->qmax[i];
+        }
+        s->largest[i] = 0;
+    }
+    return ED_OK;
 }
 
 ED_API const ed_backend *ed_backend_get(void);
@@ -434,9 +546,10 @@ const ed_backend *ed_backend_get(void)
         .free_host = free_fake,
         .copy_in = copy_outside,
         .copy_out = copy_outside,
+        .download = download,
         .copy = copy,
         .zero = zero,
-        .sync = nothing,
+        .sync = deliver,
         .kernels = kernels,
         .convert = convert,
         .capture_begin = capture_begin,
@@ -445,6 +558,7 @@ const ed_backend *ed_backend_get(void)
         .graph_free = graph_free,
         .mark = mark,
         .seconds = seconds,
+        .wait = wait_for,
         .mark_free = graph_free,
         .upload = copy_outside,
         .uploaded = nothing,
@@ -461,6 +575,8 @@ const ed_backend *ed_backend_get(void)
         .trainer_quantize = trainer_quantize,
         .trainer_get = trainer_get,
         .trainer_free = trainer_free,
+        .largest = largest,
+        .follow = follow,
     };
     return &backend;
 }

@@ -19,7 +19,7 @@ int fake_trainer_new(fake_trainer **out, void *device, ed_device_optimizer optim
     t->device = device;
     t->optimizer = optimizer;
     t->n = n;
-    t->done = (ed_device_updated){ .factor = 1, .bad_gradient = -1, .bad_weight = -1 };
+    t->done = (ed_device_updated){ .factor = 1, .bad_gradient = -1, .bad_weight = UINT64_MAX };
     t->list = ed_calloc(n + 1, sizeof *list);
     if (!t->list) {
         ed_free(t);
@@ -134,10 +134,11 @@ static void step_all(fake_trainer *t, bool update)
             continue;
         if (update && !p->quantized && (p->gradient_factor != 1.0 || p->least != 0.0f)) {
             step_scale(t, p);
-        } else if (step(t, p, update ? gradient_of(p) : NULL) != ED_OK && t->done.bad_weight < 0) {
+        } else if (step(t, p, update ? gradient_of(p) : NULL) != ED_OK &&
+                   t->done.bad_weight == UINT64_MAX) {
             const char *at = strstr(ed_error_last(), "in channel ");
-            t->done.bad_weight = (int64_t)i;
-            t->done.bad_channel = at ? strtoll(at + strlen("in channel "), NULL, 10) : 0;
+            uint64_t channel = at ? strtoull(at + strlen("in channel "), NULL, 10) : 0;
+            t->done.bad_weight = (uint64_t)i << 32 | channel;
         }
     }
 }
@@ -149,8 +150,7 @@ void fake_trainer_run(fake_trainer *t, fake_training what)
             add(&t->list[i], what == FAKE_ADD_FIRST);
         return;
     }
-    t->done =
-        (ed_device_updated){ .factor = 1, .bad_gradient = -1, .bad_weight = -1, .bad_channel = -1 };
+    t->done = (ed_device_updated){ .factor = 1, .bad_gradient = -1, .bad_weight = UINT64_MAX };
     if (what == FAKE_STEP)
         find_factor(t);
     if (t->done.bad_gradient < 0)

@@ -6,10 +6,13 @@
 #include "samples.h"
 
 #include "../data/h5write.h"
+#include "../qat/toy.h"
+#include "qat/checkpoint.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MOST_CALLS = 2000, SAMPLES = 7, PICTURE = 3 * 8 * 8 };
 static const char path[] = "test_device_lost.h5";
@@ -219,12 +222,79 @@ static void evaluation_on_a_lost_device(void **state)
         ed_graph_free(graphs[i]);
 }
 
+/* ---- training ---- */
+
+static const char check_path[] = "test_device_lost_check.h5";
+
+static int train(ed_dataset *data, ed_dataset *val, const char *scales)
+{
+    ed_graph *g = toy_quantized(toy_mlp, 0.05f), *teacher = graph_from(toy_mlp, true);
+    ed_qat_result result;
+    const ed_qat_options opts = { .epochs = 2,
+                                  .loss = "both",
+                                  .scales = scales,
+                                  .accumulate = 2,
+                                  .device = "cuda",
+                                  .checkpoint = check_path,
+                                  .checkpoint_every = 2 };
+    int rc = ed_qat_train(&result, g, teacher, data, val, &opts);
+    ed_graph_free(g);
+    ed_graph_free(teacher);
+    return rc;
+}
+
+/* The checkpoint is there and whole. */
+static void assert_checkpoint(void)
+{
+    ed_checkpoint *c = NULL;
+    char *note_of = NULL;
+    assert_int_equal(ed_checkpoint_read(&c, check_path, &note_of), ED_OK);
+    assert_null(note_of);
+    assert_non_null(ed_checkpoint_get(c, "position"));
+    ed_checkpoint_free(c);
+}
+
+static void lose_training(const char *scales)
+{
+    sentences seen = { 0 };
+    ed_graph *g = toy_quantized(toy_mlp, 0.05f);
+    ed_dataset *data = toy_open(path, g, 3), *val = toy_open(path, g, 4);
+    assert_int_equal(train(data, val, scales), ED_OK); /* writes the checkpoint that has to stay */
+    int rc = ED_EINTERNAL;
+    for (long n = 1; rc != ED_OK && n < 100 * MOST_CALLS; n += 1 + n / 10) {
+        lose_at(n);
+        rc = train(data, val, scales);
+        if (rc != ED_OK)
+            note(&seen, rc);
+        assert_checkpoint();
+    }
+    lose_at(0);
+    assert_int_equal(rc, ED_OK);
+    assert_true(seen.count > 40);
+    ed_dataset_close(data);
+    ed_dataset_close(val);
+    ed_graph_free(g);
+}
+
+static void training_on_a_lost_device(void **state)
+{
+    (void)state;
+    toy_write(path, SAMPLES, 3);
+    lose_training("frozen");
+    setenv("FAKE_ALL", "1", 1);
+    lose_training("ema");
+    unsetenv("FAKE_ALL");
+    unlink(check_path);
+    unlink("test_device_lost_check.h5.previous");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(executors_on_a_lost_device),
         cmocka_unit_test(calibration_on_a_lost_device),
         cmocka_unit_test(evaluation_on_a_lost_device),
+        cmocka_unit_test(training_on_a_lost_device),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

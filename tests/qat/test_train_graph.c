@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "ops/op.h"
+#include "qat/recompute.h"
 #include "qat/train_graph.h"
 
 #include <math.h>
@@ -275,15 +276,16 @@ static const char deep[] =
     "e = Conv(rd, w5)\np = GlobalAveragePool(e)\ny = Flatten(p)\noutput y\n";
 
 /* The gradient of parameter i, malloced; *bytes: of the activations. */
-static float *gradient_of(ed_graph *graph, int64_t recompute, size_t i, size_t *bytes, int64_t *n)
+static float *gradient_of(ed_graph *graph, int64_t segments, size_t i, size_t *bytes, int64_t *n)
 {
     enum { BATCH = 4, INPUT = BATCH * 4 * 16 * 16 };
     static float x[INPUT];
     int64_t labels[BATCH] = { 0, 2, 1, 1 };
     ed_shape shapes[16] = { ED_SHAPE(BATCH, 4, 16, 16) };
     ed_train_spec spec = spec_of(shapes, ED_LOSS_LABELS);
-    spec.recompute = recompute;
     ed_train_graph *t = build(graph, &spec);
+    if (segments)
+        assert_int_equal(ed_recompute(t->graph, t->n_forward, segments), ED_OK);
     const ed_tensor *in[16], *out[16];
     ed_tensor views[2];
     ed_exec *exec;
@@ -314,12 +316,12 @@ static float *gradient_of(ed_graph *graph, int64_t recompute, size_t i, size_t *
 static void test_recompute(void **unused)
 {
     (void)unused;
-    static const int64_t ways[] = { ED_RECOMPUTE_QUANTIZED, 2, 3, 4, 64 };
+    static const int64_t ways[] = { 2, 3, 4, 64 };
     ed_graph *graph = toy_quantized(deep, 0.05f);
     for (size_t i = 0; i < 5; i++) {
         size_t all, less, least = SIZE_MAX;
         int64_t n, m;
-        float *stored = gradient_of(graph, ED_RECOMPUTE_NOTHING, i, &all, &n);
+        float *stored = gradient_of(graph, 0, i, &all, &n);
         for (size_t k = 0; k < ED_LENGTH(ways); k++) {
             float *again = gradient_of(graph, ways[k], i, &less, &m);
             assert_int_equal(m, n);
