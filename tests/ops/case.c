@@ -121,8 +121,6 @@ static int parse_line(op_case *c, char *text, char **opsets)
             c->fastnan = true;
         else if (strcmp(word, "nograd") == 0)
             c->nograd = true;
-        else if (strcmp(word, "jumps") == 0)
-            c->jumps = true;
         else
             ED_TRY(parse_input(c, word));
     }

@@ -32,7 +32,6 @@ typedef struct op_case {
     bool constant, fixed; /* all inputs are constants, all but input 0: the shape needs them */
     bool dynamic;         /* integers after input 0 need not be constant */
     bool nograd;          /* its gradients are not compared with finite differences */
-    bool jumps; /* the output jumps with the inputs: not compared when these are rounded */
     uint32_t n_in, n_out, n_attrs;
     uint32_t output; /* the one that is compared */
     case_input in[CASE_MAX_IN];

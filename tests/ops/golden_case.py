@@ -1,6 +1,6 @@
 """Case lines of the operator harness: syntax and input data, as case.c and generate.c have them too.
 
-    Op opset=N[,N] [exact|close] [fastnan] [constant|fixed|dynamic] [nograd] [jumps] [outputs=N] [output=K] name=type[dims][:generator] ... [| attr=value ...]
+    Op opset=N[,N] [exact|close] [fastnan] [constant|fixed|dynamic] [nograd] [outputs=N] [output=K] name=type[dims][:generator] ... [| attr=value ...]
        [=> code: part of the sentence]
 
 exact: to the bit; close: every element to a few units in the last place; else the mean squared error. fastnan:
@@ -8,8 +8,7 @@ a fast row may give a number where the reference gives NaN (oneDNN's relu and cl
 fail. A generator is normal (default of float32), normal(s), positive, fill(v), halves, special,
 nonzero, or a list {1,2,3}; integers are small numbers from -8 to 8 by default. Integers after input 0 are
 constants of the graph, unless the case is `dynamic`; all inputs of a `constant` one are, all but input 0 of
-a `fixed` one. The gradients of a `nograd` one are not compared (test_gradients). The outputs of a
-`jumps` one jump with the inputs: they are not compared where values are stored in fewer bits. Output K of several is compared (0). An attribute type[dims]:{1,2} is a tensor.
+a `fixed` one. The gradients of a `nograd` one are not compared (test_gradients). Output K of several is compared (0). An attribute type[dims]:{1,2} is a tensor.
 """
 
 import re
@@ -148,7 +147,7 @@ def parse(line):
             case.outputs = int(word[8:])
         elif word.startswith("output="):
             case.output = int(word[7:])
-        elif word not in ("exact", "close", "fastnan", "constant", "fixed", "dynamic", "nograd", "jumps") and not case.fails:
+        elif word not in ("exact", "close", "fastnan", "constant", "fixed", "dynamic", "nograd") and not case.fails:
             case.inputs.append(tensor(line, len(case.inputs), word))
     for word in tail.split():
         name, _, value = word.partition("=")
