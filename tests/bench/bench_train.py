@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A step of training on the CPU beside PyTorch's, with 2 threads, in one run.
 
-  bench_train.py BENCH_TRAIN ED_CALIBRATE MODEL DATA.h5 [--batch N] [--steps N] [--rounds N] [--threads N] [--json]
+  bench_train.py BENCH_TRAIN ED_CALIBRATE MODEL DATA.h5 [--batch N] [--steps N] [--rounds N] [--threads N] [--channels-last]
+                 [--json]
 
 Three steps of SGD with Nesterov momentum on the labels of the same pictures take turns, --steps at a time, --rounds times:
 
@@ -9,6 +10,8 @@ Three steps of SGD with Nesterov momentum on the labels of the same pictures tak
   torch QAT      torch.ao.quantization.prepare_qat_fx, default x86 mapping: BatchNormalization inside the fused
                  convolution, observers
   torch float    the model as it is, with BatchNormalization in training mode
+
+PyTorch's values lie in NCHW, its default, or with --channels-last in NHWC.
 
 First the module must compute the ONNX model's logits (1e-4 relative to the largest), and bench_train compares its own
 gradients with those of the reference kernels.
@@ -61,10 +64,11 @@ class Ours:
 
 
 class Theirs:
-    def __init__(self, model, x, labels, batch, steps):
-        self.model, self.steps = model, steps
-        self.batches = [(torch.from_numpy(x[i:i + batch]), torch.from_numpy(labels[i:i + batch]))
-                        for i in range(0, len(x), batch)]
+    def __init__(self, args, model, x, labels):
+        layout = torch.channels_last if args.channels_last else torch.contiguous_format
+        self.model, self.steps, batch = model.to(memory_format=layout), args.steps, args.batch
+        self.batches = [(torch.from_numpy(x[i:i + batch]).contiguous(memory_format=layout),
+                         torch.from_numpy(labels[i:i + batch])) for i in range(0, len(x), batch)]
         self.optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=MOMENTUM, nesterov=True, weight_decay=DECAY)
         self.seconds()
 
@@ -98,6 +102,7 @@ def main():
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
 
@@ -111,8 +116,8 @@ def main():
                        check=True)
         qat = prepare_qat_fx(onnx_torch.load(args.model).train(), get_default_qat_qconfig_mapping("x86"),
                              (torch.from_numpy(x[:args.batch]),))
-        sides = {"ours": Ours(args, quantized, x, labels, folder), "torch QAT": Theirs(qat, x, labels, args.batch, args.steps),
-                 "torch float": Theirs(onnx_torch.load(args.model).train(), x, labels, args.batch, args.steps)}
+        sides = {"ours": Ours(args, quantized, x, labels, folder), "torch QAT": Theirs(args, qat, x, labels),
+                 "torch float": Theirs(args, onnx_torch.load(args.model).train(), x, labels)}
         times = {name: [] for name in sides}
         for _ in range(args.rounds):
             for name, side in sides.items():

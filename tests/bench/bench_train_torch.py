@@ -88,7 +88,7 @@ def measure(make, repeats):
     try:
         return {"milliseconds": milliseconds(make(), repeats), "peak_mib": torch.cuda.max_memory_allocated() / 2**20}
     except (RuntimeError, ImportError) as error:
-        return {"failed": str(error).splitlines()[0]}
+        return {"failed": str(error).partition("\n")[0]}
 
 
 def fx_qat(path, x):
@@ -97,7 +97,9 @@ def fx_qat(path, x):
 
 def modelopt_qat(path, x):
     import modelopt.torch.quantization as mtq
-    return mtq.quantize(fuse(onnx_torch.load(path).eval()).to(x.device), mtq.INT8_DEFAULT_CFG, lambda model: model(x))
+    model = fuse(onnx_torch.load(path).eval()).to(x.device)
+    with torch.no_grad():
+        return mtq.quantize(model, mtq.INT8_DEFAULT_CFG, lambda calibrated: calibrated(x))
 
 
 def on_device(model):
