@@ -8,13 +8,18 @@
 
 #include <string.h>
 
+static bool on_cpu(const ed_qat_options *o)
+{
+    return !o->device || strcmp(o->device, ED_DEVICE_CPU) == 0;
+}
+
 static ed_exec_options exec_options(const ed_trainer *t)
 {
     const ed_qat_options *o = &t->settings.opts;
     return (ed_exec_options){ .device = o->device,
                               .precision = o->precision,
                               .no_outputs = true, /* on a device they stay there */
-                              .deterministic = o->deterministic };
+                              .deterministic = o->deterministic || on_cpu(o) };
 }
 
 static int make_teacher(ed_trainer *t, const ed_graph *teacher, const ed_shape *shapes)
@@ -110,8 +115,7 @@ static int compile(ed_trainer *t, const ed_shape *shapes)
     options.observed = observed;
     if (rc == ED_OK)
         rc = ed_exec_new(&t->exec, t->plan->graph, shapes, &options);
-    bool there = options.device && strcmp(options.device, ED_DEVICE_CPU) != 0;
-    if (rc == ED_ENOMEM && there)
+    if (rc == ED_ENOMEM && !on_cpu(&t->settings.opts))
         explain_memory(t, &c);
     if (rc == ED_OK && options.observed_count && !ed_exec_device(t->exec))
         ed_exec_set_observer(t->exec, ed_state_observe, t->state);
