@@ -144,6 +144,20 @@ ed_device_state *ed_device_steps_state(const ed_device_steps *s)
 
 /* ---- a step ---- */
 
+/* The training graph reads them where they are. */
+static int check_logits(const ed_device_steps *s, const ed_tensor *logits)
+{
+    const ed_tensor *wanted = &s->views[s->plan->teacher];
+    char given[128], text[128];
+    ED_FAIL_IF(logits->dtype != wanted->dtype || !ed_shape_equal(&logits->shape, &wanted->shape),
+               ED_ESHAPE,
+               "the teacher's logits are %s%s, the model's %s%s; both must be of the "
+               "same classes",
+               ed_dtype_name(logits->dtype), ed_shape_format(given, sizeof given, &logits->shape),
+               ed_dtype_name(wanted->dtype), ed_shape_format(text, sizeof text, &wanted->shape));
+    return ED_OK;
+}
+
 /* Batches that come converted are copied by the first executor that runs. */
 static int run_graphs(ed_device_steps *s, const ed_batch *batch)
 {
@@ -151,10 +165,14 @@ static int run_graphs(ed_device_steps *s, const ed_batch *batch)
     const bool raw = s->feed != NULL;
     if (raw)
         ED_TRY(ed_device_feed_batch(s->feed, batch, s->places));
-    if (s->spec.teacher)
-        ED_TRY(ed_exec_run(s->spec.teacher, raw ? s->inputs : batch->inputs, &logits));
     for (size_t i = 0; i < s->n_inputs; i++)
-        s->inputs[i] = raw || s->spec.teacher ? &s->views[i] : batch->inputs[i];
+        s->inputs[i] = raw ? &s->views[i] : batch->inputs[i];
+    if (s->spec.teacher) {
+        ED_TRY(ed_exec_run(s->spec.teacher, s->inputs, &logits));
+        ED_TRY(check_logits(s, logits));
+        for (size_t i = 0; i < s->n_inputs; i++) /* they are there now */
+            s->inputs[i] = &s->views[i];
+    }
     ED_TRY(ed_exec_run(s->spec.exec, s->inputs, s->outputs));
     return raw ? ed_device_feed_done(s->feed) : ED_OK;
 }

@@ -127,6 +127,23 @@ static void test_nonfinite(void **unused)
     }
 }
 
+/* A teacher of other classes. */
+static void test_teacher(void **unused)
+{
+    (void)unused;
+    static const char other[] = "graph t opset 17\ninput x: f32[N, 6]\n"
+                                "const w: f32[6, 5] = random(1)\ny = MatMul(x, w)\noutput y\n";
+    ed_graph *graph = toy_quantized(toy_mlp, 0.05f), *teacher = graph_from(other, true);
+    ed_dataset *data = toy_open(path, graph, BATCH);
+    ed_qat_result result;
+    const ed_qat_options opts = { .epochs = 1, .device = "cuda" };
+    assert_int_equal(ed_qat_train(&result, graph, teacher, data, NULL, &opts), ED_ESHAPE);
+    assert_says("[8, 5]");
+    ed_dataset_close(data);
+    ed_graph_free(teacher);
+    ed_graph_free(graph);
+}
+
 static void test_memory(void **unused)
 {
     (void)unused;
@@ -188,6 +205,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_train), cmocka_unit_test(test_bytes),
                                         cmocka_unit_test(test_nonfinite),
+                                        cmocka_unit_test(test_teacher),
                                         cmocka_unit_test(test_memory) };
     return cmocka_run_group_tests(tests, write_data, remove_data);
 }
