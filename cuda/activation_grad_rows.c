@@ -1,17 +1,19 @@
 /*
  * Gradients of functions of one number and of FakeQuantize: in the order in which dy or the forward
- * value lies, in place over dy if it dies.
+ * value lies, in place over dy if it dies; with their neighbours as a chain.
  */
+#include "elementwise_rows.h"
 #include "grad.h"
 #include "lines.h"
 #include "quantize_rows.h"
 
 #include <string.h>
 
-/* The format of dy, or of the forward value v where dy is row-major; bfloat16 if one of them is. */
+/* The format of dy, or of the forward value v where dy is row-major; bfloat16 if both are: a value
+ * that is rounded may be on another side of a bound. */
 static ed_layout layout_of(const ed_kernel_plan *p, ed_id dy, ed_id v)
 {
-    bool bf16 = ed_layout_element(p->layouts[dy]) == 2 || ed_layout_element(p->layouts[v]) == 2;
+    bool bf16 = ed_layout_element(p->layouts[dy]) == 2 && ed_layout_element(p->layouts[v]) == 2;
     return ed_layout_with_bf16(p->layouts[ed_cuda_is_nhwc(p->layouts[dy]) ? dy : v], bf16);
 }
 
@@ -47,7 +49,10 @@ static bool clip_bounds(slope_state *s, const ed_kernel_plan *p, const ed_activa
     for (uint32_t i = 0; i < 2; i++)
         if (ed_node_in(p->nodes[0], i + 2) != ED_NONE && !bound[i])
             return false;
-    ed_clip_bounds(&s->a, &s->b, f, bound[0], bound[1]);
+    float bounds[2];
+    ed_clip_grad_bounds(bounds, f, bound[0], bound[1]);
+    s->a = bounds[0];
+    s->b = bounds[1];
     return true;
 }
 
@@ -158,19 +163,19 @@ static int scale_grad_run(const ed_call *call)
 #define scale_grad_free    slope_free
 
 const ed_cuda_op ed_cuda_activation_grad_ops[] = {
-    { "ReluGrad", "ed", { ED_CUDA_ROW(slope) } },
-    { "LeakyReluGrad", "ed", { ED_CUDA_ROW(slope) } },
-    { "ClipGrad", "ed", { ED_CUDA_ROW(slope) } },
-    { "SigmoidGrad", "ed", { ED_CUDA_ROW(slope) } },
-    { "HardSigmoidGrad", "ed", { ED_CUDA_ROW(slope) } },
-    { "HardSwishGrad", "ed", { ED_CUDA_ROW(slope) } },
-    { "TanhGrad", "ed", { ED_CUDA_ROW(slope) } },
-    { "MishGrad", "ed", { ED_CUDA_ROW(slope) } },
-    { "EluGrad", "ed", { ED_CUDA_ROW(slope) } },
-    { "GeluGrad", "ed", { ED_CUDA_ROW(slope) } },
-    { "ErfGrad", "ed", { ED_CUDA_ROW(slope) } },
-    { "AbsGrad", "ed", { ED_CUDA_ROW(slope) } },
-    { "FakeQuantizeGrad", "ed", { ED_CUDA_ROW(quantize_grad) } },
+    { "ReluGrad", "ed", { ED_CUDA_ROW(ed_cuda_chain), ED_CUDA_ROW(slope) } },
+    { "LeakyReluGrad", "ed", { ED_CUDA_ROW(ed_cuda_chain), ED_CUDA_ROW(slope) } },
+    { "ClipGrad", "ed", { ED_CUDA_ROW(ed_cuda_chain), ED_CUDA_ROW(slope) } },
+    { "SigmoidGrad", "ed", { ED_CUDA_ROW(ed_cuda_chain), ED_CUDA_ROW(slope) } },
+    { "HardSigmoidGrad", "ed", { ED_CUDA_ROW(ed_cuda_chain), ED_CUDA_ROW(slope) } },
+    { "HardSwishGrad", "ed", { ED_CUDA_ROW(ed_cuda_chain), ED_CUDA_ROW(slope) } },
+    { "TanhGrad", "ed", { ED_CUDA_ROW(ed_cuda_chain), ED_CUDA_ROW(slope) } },
+    { "MishGrad", "ed", { ED_CUDA_ROW(ed_cuda_chain), ED_CUDA_ROW(slope) } },
+    { "EluGrad", "ed", { ED_CUDA_ROW(ed_cuda_chain), ED_CUDA_ROW(slope) } },
+    { "GeluGrad", "ed", { ED_CUDA_ROW(ed_cuda_chain), ED_CUDA_ROW(slope) } },
+    { "ErfGrad", "ed", { ED_CUDA_ROW(ed_cuda_chain), ED_CUDA_ROW(slope) } },
+    { "AbsGrad", "ed", { ED_CUDA_ROW(ed_cuda_chain), ED_CUDA_ROW(slope) } },
+    { "FakeQuantizeGrad", "ed", { ED_CUDA_ROW(ed_cuda_chain), ED_CUDA_ROW(quantize_grad) } },
     { "FakeQuantizeScaleGrad", "ed", { ED_CUDA_ROW(scale_grad) } },
     { 0 },
 };

@@ -3,16 +3,11 @@
  * (ops/chain_program.h). All threads are at the same step, so that each decision is one branch for
  * a vector of elements; values between the steps are floats in registers, whatever the storage.
  */
-#include "operand.cuh"
-#include "posts.cuh"
-#include "quantize.cuh"
+#include "chain_steps.cuh"
 
 namespace
 {
-enum { THREADS = 128, MOST = ED_CHAIN_MAX_INPUTS };
-
-/* Elements of a vector of 16 bytes. */
-template <class T> constexpr int lanes = 16 / (int)sizeof(T);
+enum { MOST = ED_CHAIN_MAX_INPUTS };
 
 enum chain_read {
     READ_HELD,   /* lies as the output does, in its storage: loaded before the first step */
@@ -21,7 +16,9 @@ enum chain_read {
 };
 
 struct chain_args {
-    ed_chain_program program;
+    ed_cuda_step step[ED_CHAIN_MAX_STEPS];
+    float number[ED_CHAIN_MAX_NUMBERS];
+    int steps, inputs;
     const void *in[MOST];
     uint8_t read[MOST]; /* chain_read */
     bool b16[MOST];
@@ -30,19 +27,6 @@ struct chain_args {
 };
 
 /* ---- operands ---- */
-/* Elements at to at + W of a dense tensor of n elements; zeros behind its end. */
-template <int W, class T>
-__device__ __forceinline__ ed_pack<T, W> load_dense(const T *p, unsigned at, unsigned n)
-{
-    ed_pack<T, W> pack;
-    if (at + W <= n)
-        return ed_load_pack<W>(p + at);
-#pragma unroll
-    for (int l = 0; l < W; l++)
-        pack.v[l] = at + l < n ? p[at + l] : ed_narrow<T>(0.0f);
-    return pack;
-}
-
 /* Input k for the elements at to at + W of the output. Only what is dense or apart may end within
  * these: else W divides n. */
 template <int W, class T>
@@ -52,7 +36,7 @@ __device__ __forceinline__ ed_pack<T, W> load_space(const T *p, const chain_args
     const int how = c.space.how[k];
     ed_pack<T, W> pack;
     if (how == ED_READ_DENSE)
-        return load_dense<W>(p, at, c.n);
+        return ed_load_dense<W>(p, at, c.n);
     at = at < c.n ? at : 0; /* a vector behind the end is not stored */
     if (how == ED_READ_PACK)
         return ed_load_pack<W>(p + ed_narrow_at(c.space, k, at));
@@ -88,18 +72,14 @@ __device__ __forceinline__ void read_input(float (&v)[V * W], const T *p, const 
 template <class T, int K, int S, int W, int V> struct chain_thread {
     unsigned at[V];
     ed_pack<T, W> held[K][V];
-    float last[V * W], slot[S][V * W];
+    float last[V * W], slot[S ? S : 1][V * W];
 
     __device__ __forceinline__ void hold(const chain_args &c)
     {
 #pragma unroll
-        for (int k = 0; k < K; k++) {
-            if (k >= c.program.inputs || c.read[k] != READ_HELD)
-                continue;
-#pragma unroll
-            for (int u = 0; u < V; u++)
-                held[k][u] = load_dense<W>((const T *)c.in[k], at[u], c.n);
-        }
+        for (int k = 0; k < K; k++)
+            if (k < c.inputs && c.read[k] == READ_HELD)
+                ed_load_all(held[k], (const T *)c.in[k], at, c.n);
     }
 
     __device__ __forceinline__ void pick_held(float (&v)[V * W], int input) const
@@ -121,7 +101,7 @@ template <class T, int K, int S, int W, int V> struct chain_thread {
             for (int l = 0; l < V * W; l++)
                 v[l] = last[l];
         } else if (from >= ED_CHAIN_NUMBER) {
-            const float number = c.program.number[from - ED_CHAIN_NUMBER];
+            const float number = c.number[from - ED_CHAIN_NUMBER];
 #pragma unroll
             for (int l = 0; l < V * W; l++)
                 v[l] = number;
@@ -145,19 +125,8 @@ template <class T, int K, int S, int W, int V> struct chain_thread {
     __device__ __forceinline__ void store(T *y, unsigned n) const
     {
 #pragma unroll
-        for (int u = 0; u < V; u++) {
-            ed_pack<T, W> out;
-#pragma unroll
-            for (int l = 0; l < W; l++)
-                out.v[l] = ed_narrow<T>(last[u * W + l]);
-            if (at[u] + W <= n)
-                ed_store_pack<W>(y + at[u], out);
-            else
-#pragma unroll
-                for (int l = 0; l < W; l++)
-                    if (at[u] + l < n)
-                        y[at[u] + l] = out.v[l];
-        }
+        for (int u = 0; u < V; u++)
+            ed_store_dense<W>(y, last + u * W, at[u], n);
     }
 
     __device__ __forceinline__ void keep(int to)
@@ -173,159 +142,94 @@ template <class T, int K, int S, int W, int V> struct chain_thread {
     }
 };
 
-/* ---- steps ---- */
-#define LANES(EXPR)                                                                                \
-    _Pragma("unroll") for (int l = 0; l < N; l++)                                                  \
-    {                                                                                              \
-        const float x = a[l];                                                                      \
-        y[l] = (EXPR);                                                                             \
-    }                                                                                              \
-    break
-
-template <int N>
-__device__ __forceinline__ void quantize(float (&y)[N], const float (&a)[N], const float (&b)[N],
-                                         float lo, float hi)
-{
-    const ed_one_scale f = { b[0], lo, hi, 1.0 / (double)b[0] };
-#pragma unroll
-    for (int l = 0; l < N; l++)
-        y[l] = f(a[l]);
-}
-
-/* The formulas of ops/chain_steps.c. */
-template <int N>
-__device__ __forceinline__ void apply(float (&y)[N], const ed_chain_step &step, const float (&a)[N],
-                                      const float (&b)[N])
-{
-    const float p0 = step.p[0], p1 = step.p[1];
-    switch (step.code) {
-    case ED_CHAIN_ADD:
-        LANES(x + b[l]);
-    case ED_CHAIN_SUB:
-        LANES(x - b[l]);
-    case ED_CHAIN_MUL:
-        LANES(x * b[l]);
-    case ED_CHAIN_DIV:
-        LANES(x / b[l]);
-    case ED_CHAIN_MIN:
-        LANES(x < b[l] || isnan(x) ? x : b[l]);
-    case ED_CHAIN_MAX:
-        LANES(x > b[l] || isnan(x) ? x : b[l]);
-    case ED_CHAIN_NEG:
-        LANES(-x);
-    case ED_CHAIN_ABS:
-        LANES(fabsf(x));
-    case ED_CHAIN_RELU:
-        LANES(ed_relu(x, 0.0f));
-    case ED_CHAIN_LEAKY_RELU:
-        LANES(x < 0.0f ? p0 * x : x);
-    case ED_CHAIN_CLIP:
-        LANES(ed_clip(x, p0, p1));
-    case ED_CHAIN_SIGMOID:
-        LANES(ed_sigmoid(x));
-    case ED_CHAIN_TANH:
-        LANES(tanhf(x));
-    case ED_CHAIN_HARD_SIGMOID:
-        LANES(ed_clip(p0 * x + p1, 0.0f, 1.0f));
-    case ED_CHAIN_HARD_SWISH:
-        LANES(ed_hard_swish(x));
-    case ED_CHAIN_ERF:
-        LANES(erff(x));
-    case ED_CHAIN_GELU:
-        LANES(ed_gelu(x));
-    case ED_CHAIN_GELU_TANH:
-        LANES(ed_gelu_tanh(x));
-    case ED_CHAIN_EXP:
-        LANES(expf(x));
-    case ED_CHAIN_LOG:
-        LANES(logf(x));
-    case ED_CHAIN_SQRT:
-        LANES(sqrtf(x));
-    case ED_CHAIN_RECIPROCAL:
-        LANES(1.0f / x);
-    case ED_CHAIN_SQUARE:
-        LANES(x * x);
-    case ED_CHAIN_CUBE:
-        LANES(x * x * x);
-    case ED_CHAIN_ROOT_POWER: /* as map_root_power of unary.cu */
-        LANES(x == -INFINITY ? INFINITY : sqrtf(x + 0.0f));
-    case ED_CHAIN_POW:
-        LANES(powf(x, b[l]));
-    case ED_CHAIN_QUANTIZE:
-        quantize(y, a, b, p0, p1);
-        break;
-    default:
-        break;
-    }
-}
-
 /* ---- the kernel ---- */
 /* A block takes V vectors for each of its threads: as many blocks as that needs, for the steps take
  * registers, and a grid of the size of the chip would end in a part of a wave. */
-template <class T, int K, int S, int V>
-__global__ void __launch_bounds__(THREADS) chain_kernel(T *y, const __grid_constant__ chain_args c)
+template <class T, int K, int S, int V, int BLOCKS>
+__global__ void __launch_bounds__(ED_CHAIN_THREADS, BLOCKS)
+    chain_kernel(T *y, const __grid_constant__ chain_args c)
 {
-    constexpr int W = lanes<T>;
+    constexpr int W = ed_chain_lanes<T>;
     chain_thread<T, K, S, W, V> t;
 #pragma unroll
     for (int u = 0; u < V; u++)
-        t.at[u] = ((blockIdx.x * V + u) * THREADS + threadIdx.x) * W;
+        t.at[u] = ((blockIdx.x * V + u) * ED_CHAIN_THREADS + threadIdx.x) * W;
     t.hold(c);
 #pragma unroll 1
-    for (int s = 0; s < c.program.steps; s++) {
-        const ed_chain_step &step = c.program.step[s];
-        float a[V * W], b[V * W];
-        t.pick(a, c, step.from[0]);
+    for (int s = 0; s < c.steps; s++) {
+        const ed_cuda_step step = c.step[s];
+        float b[V * W], scale[V * W]; /* of which one is read */
         if (step.from[1] != ED_CHAIN_NOTHING)
             t.pick(b, c, step.from[1]);
-        apply(t.last, step, a, b);
+        if (step.from[2] != ED_CHAIN_NOTHING)
+            t.pick(scale, c, step.from[2]);
+        if (step.from[0] != ED_CHAIN_LAST)
+            t.pick(t.last, c, step.from[0]);
+        ed_chain_apply(t.last, step, b, scale[0]);
         t.keep(step.keep);
     }
     t.store(y, c.n);
 }
 
 /* ---- launchers ---- */
-static bool is_scalar(const ed_walk *w, int operand)
-{
-    for (int d = 0; d < w->rank; d++)
-        if (w->step[operand][d] != 0)
-            return false;
-    return true;
-}
-
 template <class T> chain_args args_of(const ed_cuda_chain *c)
 {
+    const ed_chain_program *program = c->program;
     chain_args args = {};
-    args.program = *c->program;
     args.n = (unsigned)ed_walk_numel(&c->walk);
-    args.space = ed_space_of<MOST>(&c->walk, lanes<T>);
-    for (int k = 0; k < c->program->inputs; k++) {
+    args.space = ed_space_of<MOST>(&c->walk, ed_chain_lanes<T>);
+    args.steps = program->steps;
+    args.inputs = program->inputs;
+    for (int s = 0; s < program->steps; s++)
+        static_cast<ed_chain_step &>(args.step[s]) = ed_scale_last(program->step[s]);
+    for (int i = 0; i < program->numbers; i++)
+        args.number[i] = program->number[i];
+    for (int k = 0; k < program->inputs; k++) {
         const bool same = c->b16[k] == (sizeof(T) == 2);
         args.in[k] = c->in[k];
         args.b16[k] = c->b16[k];
-        args.read[k] = is_scalar(&c->walk, k + 1)                   ? READ_SCALAR
+        args.read[k] = ed_is_scalar(&c->walk, k + 1)                ? READ_SCALAR
                        : same && args.space.how[k] == ED_READ_DENSE ? READ_HELD
                                                                     : READ_SPACE;
     }
     return args;
 }
 
-template <class T, int K, int S, int V> int launch(const ed_cuda_chain *c, ed_stream stream)
+template <class T, int K, int S, int V, int BLOCKS>
+int launch(const chain_args &args, T *y, ed_stream stream)
 {
-    const chain_args args = args_of<T>(c);
-    const unsigned each = V * lanes<T> * THREADS, blocks = (args.n - 1) / each + 1;
-    chain_kernel<T, K, S, V><<<blocks, THREADS, 0, stream>>>((T *)c->y, args);
+    const unsigned each = V * ed_chain_lanes<T> * ED_CHAIN_THREADS,
+                   blocks = (args.n - 1) / each + 1;
+    chain_kernel<T, K, S, V, BLOCKS><<<blocks, ED_CHAIN_THREADS, 0, stream>>>(y, args);
     return (int)cudaGetLastError();
 }
 
-/* The small kernels keep more threads under way. None of them spills registers. */
+/* How many of the first inputs may be held. */
+static int held_of(const chain_args &args)
+{
+    int most = 0;
+    for (int k = 0; k < args.inputs; k++)
+        most = args.read[k] == READ_HELD ? k + 1 : most;
+    return most;
+}
+
+/* The smallest kernel keeps most bytes under way: what is held takes registers, and so do results
+ * that wait. None of them spills. */
 template <class T> int launch_any(const ed_cuda_chain *c, ed_stream stream)
 {
-    if (c->program->inputs <= 2 && c->program->slots <= 1)
-        return launch < T, 2, 1, sizeof(T) == 4 ? 2 : 1 > (c, stream);
-    if (c->program->inputs <= 4 && c->program->slots <= 2)
-        return launch<T, 4, 2, 1>(c, stream);
-    return launch<T, MOST, ED_CHAIN_MAX_SLOTS, 1>(c, stream);
+    constexpr int few = sizeof(T) == 4 ? 2 : 1;
+    const chain_args args = args_of<T>(c);
+    const int held = held_of(args), slots = c->program->slots;
+    T *y = (T *)c->y;
+    if (held <= 1 && slots == 0)
+        return launch<T, 1, 0, 2 * few, 7>(args, y, stream);
+    if (held <= 2 && slots == 0)
+        return launch<T, 2, 0, few, 8>(args, y, stream);
+    if (held <= 3 && slots == 0)
+        return launch<T, 3, 0, few, 7>(args, y, stream);
+    if (held <= 4 && slots <= 2)
+        return launch<T, 4, 2, 1, 4 * few>(args, y, stream);
+    return launch<T, MOST, ED_CHAIN_MAX_SLOTS, 1, 3 * few>(args, y, stream);
 }
 } // namespace
 
@@ -336,5 +240,8 @@ extern "C" int ed_cuda_chain_steps(const ed_cuda_chain *c, ed_stream stream)
         return 0;
     if (n > INT32_MAX)
         return (int)cudaErrorInvalidValue;
+    const int fixed = ed_cuda_chain_fixed(c, stream);
+    if (fixed >= 0)
+        return fixed;
     return c->y_b16 ? launch_any<__nv_bfloat16>(c, stream) : launch_any<float>(c, stream);
 }

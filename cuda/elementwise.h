@@ -117,6 +117,8 @@ typedef struct ed_cuda_chain {
     ed_walk walk;
 } ed_cuda_chain;
 int ed_cuda_chain_steps(const ed_cuda_chain *chain, ed_stream stream);
+/* chain_fixed.cu: by a kernel of its own, if the program is one of those; -1: it is not. */
+int ed_cuda_chain_fixed(const ed_cuda_chain *chain, ed_stream stream);
 
 /* ---- compare.cu: y is bool, 0 or 1 ---- */
 enum ed_cuda_compare {

@@ -11,12 +11,12 @@ static bool is_bf16(ed_layout layout)
     return ed_layout_element(layout) == 2;
 }
 
-/* Row-major, bfloat16 if one of the first two inputs is. */
+/* Row-major, bfloat16 if the first two inputs are. */
 static ed_layout row_major_of(const ed_kernel_plan *p)
 {
     const ed_id *in = p->nodes[0]->in;
     return ed_layout_with_bf16(ED_LAYOUT_PLAIN,
-                               is_bf16(p->layouts[in[0]]) || is_bf16(p->layouts[in[1]]));
+                               is_bf16(p->layouts[in[0]]) && is_bf16(p->layouts[in[1]]));
 }
 
 /* ---- SoftmaxGrad(dy, y) ---- */

@@ -90,7 +90,7 @@ static int pool_grad_plan(ed_kernel_plan *p)
     const ed_shape *x = ed_cuda_shape(p, node->in[1]), *y = ed_cuda_shape(p, node->in[0]);
     bool average = strcmp(node->op_type, "AveragePoolGrad") == 0;
     ed_layout dy_lies = p->layouts[node->in[0]], x_lies = p->layouts[node->in[1]];
-    bool bf16 = ed_layout_element(dy_lies) == 2 || (!average && ed_layout_element(x_lies) == 2);
+    bool bf16 = ed_layout_element(dy_lies) == 2 && (average || ed_layout_element(x_lies) == 2);
     ed_layout layout = ed_layout_with_bf16(average ? dy_lies : x_lies, bf16);
     ed_window w;
     pool_state now = { .pool = { .n = x->dim[0],

@@ -26,6 +26,12 @@ struct ed_one_scale {
     {
         return ed_quantized((float)((double)x * inverse), scale, lo, hi);
     }
+    /* dy where the level of x is not clamped, else 0; NaN is below. */
+    __device__ __forceinline__ float gradient(float dy, float x) const
+    {
+        const float r = ed_quantized((float)((double)x * inverse), 1.0f, lo - 1.0f, hi + 1.0f);
+        return r >= lo && r <= hi ? dy : 0.0f;
+    }
 };
 
 #endif

@@ -57,7 +57,8 @@ __device__ __forceinline__ float ed_hard_swish_slope(float v)
     };
 ED_DEFINE_SLOPE(ed_relu_grad, v > 0.0f ? dy : 0.0f)
 ED_DEFINE_SLOPE(ed_leaky_relu_grad, dy *(v > 0.0f ? 1.0f : a))
-ED_DEFINE_SLOPE(ed_clip_grad, v<a || v> b ? 0.0f : dy) /* a bound that is NaN limits nothing */
+ED_DEFINE_SLOPE(ed_clip_grad,
+                v <= a || v >= b || isnan(v) ? 0.0f : dy) /* as ed_clip_grad_bounds() */
 ED_DEFINE_SLOPE(ed_sigmoid_grad, dy *(v *(1.0f - v)))
 ED_DEFINE_SLOPE(ed_hard_sigmoid_grad, dy *(v > 0.0f && v < 1.0f ? a : 0.0f))
 ED_DEFINE_SLOPE(ed_hard_swish_grad, dy *ed_hard_swish_slope(v))

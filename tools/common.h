@@ -54,6 +54,14 @@ ed_qat_options tool_qat_options(const settings *s);
  * --plan and --disable say. `source`: what the plan was built from, to be released after it. */
 int tool_plan(ed_plan **out, ed_graph **source, ed_graph *graph, const settings *s);
 
+/* ---- demo.c ---- */
+typedef struct demo_files { /* samples; the model is named by each of them */
+    const char *train, *calib, *test;
+} demo_files;
+/* True without a MODEL and data: the command then runs on the demo. */
+bool tool_demo_wanted(const settings *s);
+int tool_demo(demo_files *files);
+
 /* ---- files.c ---- */
 /* "<model without .onnx><suffix>"; *out is released with free(). */
 int tool_output_beside(char **out, const char *model, const char *suffix);

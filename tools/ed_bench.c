@@ -18,7 +18,9 @@ static const char description[] =
     "With --html a page of its own also shows the SQNR of each group, the histogram of each "
     "quantized value with the ranges that the methods chose, and how training went. No model is "
     "written: ed-calibrate --method and ed-qat do that.\n\n"
-    "Without a MODEL the attribute `model' of --calib names it. Files are replaced whole or not at "
+    "Without a MODEL the attribute `model' of --calib names it; without any data the command runs "
+    "on "
+    "the demo, handwritten digits. Files are replaced whole or not at "
     "all.";
 
 static const char *const examples[] = {
@@ -92,9 +94,10 @@ static const char *check(const settings *s)
     static char text[512];
     const char *names[BENCH_MAX_METHODS];
     size_t n;
-    if (!s->data)
+    bool demo = tool_demo_wanted(s) && !s->test && !s->train;
+    if (!s->data && !demo)
         return "no samples to calibrate on: give --calib FILE";
-    if (!s->test)
+    if (!s->test && !demo)
         return "no samples to evaluate on: give --test FILE";
     if (!bench_methods(names, &n, s->methods, text, sizeof text))
         return text;
@@ -105,7 +108,7 @@ static const char *check(const settings *s)
             return text;
         }
     }
-    for (size_t i = 0; !s->train && training_options[i]; i++) {
+    for (size_t i = 0; !s->train && !demo && training_options[i]; i++) {
         if (option_given(s, training_options[i])) {
             snprintf(text, sizeof text, "--%s has no effect without --train FILE",
                      training_options[i]);
@@ -159,6 +162,18 @@ static int report(const bench *b, const settings *s)
     return ED_OK;
 }
 
+static int take_demo(settings *s)
+{
+    demo_files demo;
+    if (!tool_demo_wanted(s) || s->test || s->train)
+        return ED_OK;
+    TRY(tool_demo(&demo));
+    s->data = demo.calib;
+    s->test = demo.test;
+    s->train = demo.train;
+    return ED_OK;
+}
+
 int main(int argc, char **argv)
 {
     settings s;
@@ -167,6 +182,8 @@ int main(int argc, char **argv)
     tool_begin(argv);
     options_parse(&s, &bench_command, argc, argv);
     int rc = tool_start(&bench_command, &s);
+    if (rc == ED_OK)
+        rc = take_demo(&s);
     if (rc == ED_OK)
         rc = check_paths(&model, &s);
     if (rc == ED_OK)

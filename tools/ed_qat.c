@@ -21,10 +21,13 @@ static const char description[] =
     "With --val the accuracy of the model as it would be written is measured after each epoch, and "
     "the best epoch is kept. With --resume a run that was stopped goes on where it was, bit for "
     "bit.\n\n"
-    "Without a MODEL the data's attribute `model' names it. The output is replaced whole or not at "
+    "Without a MODEL the data's attribute `model' names it; without data too, the command runs on "
+    "the demo, handwritten digits. The output is replaced whole or not at "
     "all, and never the input.";
 
 static const char *const examples[] = {
+    "ed-qat --epochs 3",
+    "the demo, from calibration to the trained model in digits_qat.onnx",
     "ed-qat model.onnx --data train.h5 --val test.h5",
     "calibrate, train, write model_qat.onnx, and print the accuracy of all three",
     "ed-qat model.onnx -d train.h5 -e 10 --augment flip,crop=4 --resume run.h5",
@@ -49,7 +52,7 @@ static const listing listings[] = {
 
 static const char *check(const settings *s)
 {
-    if (!s->data)
+    if (!s->data && !tool_demo_wanted(s))
         return "no samples: give --data FILE";
     if (s->patience && !s->val)
         return "--patience looks at the validation: give --val FILE";
@@ -299,6 +302,20 @@ static int run(job *j)
     return report(j, tool_seconds() - start);
 }
 
+/* The demo's files where the command line names none; the result comes into the working folder. */
+static int take_demo(settings *s)
+{
+    demo_files demo;
+    if (!tool_demo_wanted(s))
+        return ED_OK;
+    TRY(tool_demo(&demo));
+    s->data = demo.train;
+    s->val = s->val ? s->val : demo.test;
+    s->calib = s->calib ? s->calib : demo.calib;
+    s->output = s->output ? s->output : "digits_qat.onnx";
+    return ED_OK;
+}
+
 int main(int argc, char **argv)
 {
     settings s;
@@ -306,6 +323,8 @@ int main(int argc, char **argv)
     options_parse(&s, &qat_command, argc, argv);
     job j = { .s = &s };
     int rc = tool_start(&qat_command, &s);
+    if (rc == ED_OK)
+        rc = take_demo(&s);
     if (rc == ED_OK)
         rc = run(&j);
     int status = tool_finish(rc);

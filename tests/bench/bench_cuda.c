@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIECE = 1 << 22, SMALL = 100003, REPEAT = 15 };
+enum { PIECE = 1 << 22, SMALL = 100003, REPEAT = 15, INPUTS = 3 };
 
 static const ed_device *device;
 
@@ -76,6 +76,7 @@ typedef struct job {
     int64_t n;
     void *observers;
     ed_exec *exec;
+    size_t inputs; /* of exec, each [n] */
 } job;
 
 static void run_copy(const job *j)
@@ -88,14 +89,17 @@ static void run_observer(const job *j)
     call(device->api->observers_add(j->observers, 0, j->x, ED_LAYOUT_PLAIN, j->n));
 }
 
-/* The input lies on the device already, the output stays there. */
+/* The inputs lie on the device already, the output stays there. */
 static void run_graph(const job *j)
 {
-    ed_tensor x;
-    const ed_tensor *in[1] = { &x }, *out[1];
-    check(ed_tensor_view(&x, ED_F32, &ED_SHAPE(j->n), ed_exec_device_input(j->exec, 0)) == ED_OK &&
-              ed_exec_run(j->exec, in, out) == ED_OK,
-          "a graph");
+    ed_tensor x[INPUTS];
+    const ed_tensor *in[INPUTS], *out[1];
+    for (size_t i = 0; i < j->inputs; i++) {
+        void *data = ed_exec_device_input(j->exec, i);
+        check(ed_tensor_view(&x[i], ED_F32, &ED_SHAPE(j->n), data) == ED_OK, "a tensor");
+        in[i] = &x[i];
+    }
+    check(ed_exec_run(j->exec, in, out) == ED_OK, "a graph");
 }
 
 static int ascending(const void *a, const void *b)
@@ -142,6 +146,15 @@ static const struct {
       "graph b opset 17\ninput x: f32[N]\nconst s: f32[] = {0.03125}\nconst k: f32[] = {1.5}\n"
       "m = Mul(x, k)\na = Add(m, x)\nr = Relu(a)\ny = ed::FakeQuantize(r, s)\noutput y\n",
       8 },
+    { "gradients, chain of 2",
+      "graph b opset 17\ninput d: f32[N]\ninput y: f32[N]\nconst s: f32[] = {0.0078125}\n"
+      "g = ed::FakeQuantizeGrad(d, y, s)\nz = ed::ReluGrad(g, y)\noutput z\n",
+      12 },
+    { "gradients, chain of 3",
+      "graph b opset 17\ninput d: f32[N]\ninput y: f32[N]\ninput skip: f32[N]\n"
+      "const s: f32[] = {0.0078125}\ng = ed::FakeQuantizeGrad(d, y, s)\na = Add(skip, g)\n"
+      "z = ed::ReluGrad(a, y)\noutput z\n",
+      16 },
     { "abs, max",
       "graph b opset 17\ninput x: f32[N]\na = Abs(x)\ny = ReduceMax(a) {axes=[0]}\noutput y\n", 4 },
 };
@@ -150,8 +163,9 @@ static ed_exec *compile(ed_graph **graph, const char *text, int64_t n, const cha
 {
     ed_exec *exec = NULL;
     ed_exec_options opts = { .device = where, .no_outputs = n > SMALL };
-    check(ed_graph_parse(graph, text) == ED_OK &&
-              ed_exec_new(&exec, *graph, &ED_SHAPE(n), &opts) == ED_OK,
+    const ed_shape shapes[INPUTS] = { ED_SHAPE(n), ED_SHAPE(n), ED_SHAPE(n) };
+    check(ed_graph_parse(graph, text) == ED_OK && ed_graph_input_count(*graph) <= INPUTS &&
+              ed_exec_new(&exec, *graph, shapes, &opts) == ED_OK,
           "a graph");
     return exec;
 }
@@ -159,12 +173,12 @@ static ed_exec *compile(ed_graph **graph, const char *text, int64_t n, const cha
 static void check_graph(const char *text, float *data)
 {
     static const char *const where[2] = { "cpu", "cuda" };
-    const ed_tensor *out[2], *in[1];
+    const ed_tensor *out[2];
     ed_graph *graph[2];
     ed_exec *exec[2];
     ed_tensor x;
     check(ed_tensor_view(&x, ED_F32, &ED_SHAPE(SMALL), data) == ED_OK, "a tensor");
-    in[0] = &x;
+    const ed_tensor *in[INPUTS] = { &x, &x, &x };
     for (int i = 0; i < 2; i++) {
         exec[i] = compile(&graph[i], text, SMALL, where[i]);
         check(ed_exec_run(exec[i], in, &out[i]) == ED_OK, "a graph");
@@ -233,7 +247,9 @@ static void time_graphs(bool json, job *j, float *data, double copy)
         ed_graph *graph;
         check_graph(graphs[i].text, data);
         j->exec = compile(&graph, graphs[i].text, j->n, "cuda");
-        upload(ed_exec_device_input(j->exec, 0), data, j->n);
+        j->inputs = ed_graph_input_count(graph);
+        for (size_t k = 0; k < j->inputs; k++)
+            upload(ed_exec_device_input(j->exec, k), data, j->n);
         tell(json, graphs[i].name, time_of(run_graph, j), 1e-9 * graphs[i].bytes * (double)j->n,
              copy);
         ed_exec_free(j->exec);

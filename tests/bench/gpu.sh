@@ -26,6 +26,8 @@ for cache in cold warm; do
         --batch 128 --device cuda --quiet -o "$folder/int8.onnx"
     "$python" -c "print('$cache: %.2f s' % ($(date +%s.%N) - $begin))"
 done
+echo "== a step of training, batch 128, of the model just written"
+"$python" -B "$here/bench_train_torch.py" "$model" --ours "$build/tests/bench/bench_train_gpu" "$folder/int8.onnx"
 echo "== single kernels, 256 Mi floats: ours, then PyTorch's"
 "$build/tests/bench/bench_cuda"
 "$python" -B "$here/bench_cuda.py"

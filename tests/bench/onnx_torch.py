@@ -4,9 +4,13 @@ Conv, BatchNormalization, Relu, Clip(0, 6), Add, GlobalAveragePool, Flatten, Gem
 torch.nn layers through torch.fx, so that PyTorch's own quantization finds the patterns it knows.
 """
 
+import sys
+
+import numpy as np
 import onnx
 import torch
 from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 from torch import fx, nn
 
 
@@ -77,3 +81,16 @@ def load(path):
             values[node.output[0]] = graph.call_module(name, (values[node.input[0]],))
     graph.output(values[model.graph.output[0].name])
     return fx.GraphModule(root, graph)
+
+
+def check_logits(model, path, x):
+    """The largest difference between the module's outputs and those of ONNX's own reference, relative to the largest
+    output; above 1e-4 the program ends."""
+    proto = onnx.load(path)
+    want = ReferenceEvaluator(proto).run(None, {proto.graph.input[0].name: x})[0]
+    with torch.inference_mode():
+        got = model.eval()(torch.from_numpy(x)).numpy()
+    error = float(np.abs(got - want).max() / np.abs(want).max())
+    if not error <= 1e-4:
+        sys.exit(f"{path}: the module's outputs differ by {error:.2e} relative; at most 1e-4 is allowed")
+    return error

@@ -1,5 +1,5 @@
 # ed-bench on a small model: usage.
-$ ed-bench
+$ ed-bench tiny.onnx
 ! ed-bench: no samples to calibrate on: give --calib FILE
 ! Try *
 = 2

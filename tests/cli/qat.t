@@ -1,5 +1,5 @@
 # ed-qat on a small model: usage.
-$ ed-qat
+$ ed-qat tiny.onnx
 ! ed-qat: no samples: give --data FILE
 ! Try *
 = 2
