@@ -3,12 +3,12 @@
  * as ed-qat runs them, on random data that lies there; the teacher apart.
  *
  *   bench_train_gpu MODEL_QDQ TEACHER|- BATCH DEVICE PRECISION STEPS [adamw] [ema|lsq] [memory=MIB]
- *                   [deterministic] [plan] [profile]
+ *                   [tune] [deterministic] [plan] [profile]
  *
  * MODEL_QDQ is what ed-calibrate wrote. Prints one JSON object: milliseconds by the device's events
- * (step: the mean of all, queued one behind the other; its parts: medians) and MiB. `profile`
- * measures every kernel by itself, which makes the step slower, and prints the time by kernel and
- * by kind of node.
+ * (of a step: the mean of all, queued one behind the other; of its parts: medians) and MiB.
+ * `profile` measures every kernel by itself, which makes the step slower, and prints the time by
+ * kernel and by kind of node.
  */
 #include "bench.h"
 
@@ -88,6 +88,7 @@ static void read_settings(bench *b)
     bench_check(ed_qat_options_read(&b->settings, &options));
     b->options = (ed_exec_options){ .device = options.device,
                                     .precision = options.precision,
+                                    .autotune = has(b, "tune"),
                                     .deterministic = has(b, "deterministic"),
                                     .profile = has(b, "profile"),
                                     .no_outputs = true };
@@ -323,14 +324,14 @@ static void print_all(const bench *b, const times *t, size_t device_bytes)
         inputs += b->views[i].nbytes;
     for (size_t i = 0; i < b->state->n_fields; i++)
         state += b->state->fields[i].tensor->nbytes;
-    printf("{\"step_ms\": %.4f, \"graph_ms\": %.4f, \"update_ms\": %.4f, \"teacher_ms\": %.4f, "
-           "\"images_per_second\": %.1f, \"steps\": %zu, \"host_steps\": %zu, \"reorders\": %zu, "
-           "\"activations_mib\": %.1f, \"inputs_mib\": %.1f, \"packed_weights_mib\": %.1f, "
-           "\"state_mib\": %.1f, \"device_mib\": %.1f}\n",
-           t->step, t->graph, t->update, t->teacher,
-           1e3 * (double)b->batch / (t->step + t->teacher), stats.steps, stats.host_steps,
-           stats.reorders, mib(stats.activation_bytes), mib(inputs), mib(stats.weight_bytes),
-           mib(state), mib(device_bytes));
+    printf(
+        "{\"milliseconds\": %.4f, \"graph_ms\": %.4f, \"update_ms\": %.4f, \"teacher_ms\": %.4f, "
+        "\"images_per_second\": %.1f, \"steps\": %zu, \"host_steps\": %zu, \"reorders\": %zu, "
+        "\"activations_mib\": %.1f, \"inputs_mib\": %.1f, \"packed_weights_mib\": %.1f, "
+        "\"state_mib\": %.1f, \"device_mib\": %.1f}\n",
+        t->step, t->graph, t->update, t->teacher, 1e3 * (double)b->batch / (t->step + t->teacher),
+        stats.steps, stats.host_steps, stats.reorders, mib(stats.activation_bytes), mib(inputs),
+        mib(stats.weight_bytes), mib(state), mib(device_bytes));
     if (has(b, "plan"))
         bench_check(ed_exec_print(b->exec, stdout));
     if (!has(b, "profile"))
@@ -356,7 +357,7 @@ int main(int argc, char **argv)
     if (argc < LEAST_ARGS || atoll(argv[3]) < 1 || atoll(argv[6]) < 1) {
         fprintf(stderr,
                 "usage: bench_train_gpu MODEL_QDQ TEACHER|- BATCH DEVICE PRECISION STEPS [adamw] "
-                "[ema|lsq] [memory=MIB] [deterministic] [plan] [profile]\n");
+                "[ema|lsq] [memory=MIB] [tune] [deterministic] [plan] [profile]\n");
         return 2;
     }
     b.batch = atoll(argv[3]);
