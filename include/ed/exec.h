@@ -30,8 +30,8 @@ typedef struct ed_exec_options {
     const char *device;    /**< NULL: "cpu" */
     const char *precision; /**< on a GPU: "tf32" (NULL), "fp32" or "bf16" */
     bool autotune; /**< on a GPU: time the kernels that could run a convolution, take the fastest */
-    bool deterministic; /**< on a GPU: gradients of convolutions, too, are the same bits in each run
-                         */
+    bool deterministic; /**< the same bits in each run, whatever else the graph holds: on a GPU
+                           gradients of convolutions, on the CPU sums into an operand's memory */
     bool profile;       /**< on a GPU: measure every step, which makes the run slower */
     bool
         no_outputs; /**< nobody reads the outputs: on a GPU, ed_exec_run() need not wait for them */

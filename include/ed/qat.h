@@ -36,7 +36,8 @@ typedef struct ed_qat_report {
     double learning_rate;
     double images_per_second;
 } ed_qat_report;
-/** Called after every step and epoch. @return 0 to go on; else training stops after a checkpoint */
+/** Called after every step and epoch. @return 0 to go on; else training stops after a checkpoint;
+ * on a GPU after the step that is under way, too */
 typedef int (*ed_qat_report_fn)(void *ctx, const ed_qat_report *report);
 
 /** For a number whose zero means its default: none of it. */

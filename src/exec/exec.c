@@ -39,6 +39,7 @@ static int read_options(ed_exec *x, const ed_exec_options *o)
     x->observe_plain = o->observe_plain;
     x->profile = o->profile;
     x->no_outputs = o->no_outputs;
+    x->deterministic = o->deterministic;
     x->share = o->share;
     for (size_t i = 0; i < o->observed_count; i++) {
         ed_id id = ed_graph_find_value(g, o->observed[i]);

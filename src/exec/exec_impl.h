@@ -57,6 +57,7 @@ typedef struct ed_chain {
 struct ed_exec {
     const ed_graph *graph;
     bool reference, profile, no_outputs;
+    bool deterministic;
     bool plan_only;          /* no memory is allocated: for a look at the figures */
     const ed_device *device; /* NULL: the CPU */
     int threads;             /* at compile time: the library's kernels are made for that number */

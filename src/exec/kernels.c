@@ -111,6 +111,7 @@ static ed_kernel_plan question(const ed_exec *x, uint32_t at, uint32_t count)
         .last_read = x->last_read,
         .dnn = x->dnn,
         .device = x->device ? x->device->handle : NULL,
+        .deterministic = x->deterministic,
         .inplace = -1,
     };
 }

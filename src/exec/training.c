@@ -162,7 +162,13 @@ int ed_training_differentiate(ed_graph *graph, ed_id loss, const ed_id *wanted, 
 
 bool ed_training_is_cheap(const ed_graph *graph, const ed_node *node)
 {
-    return (ed_op_traits(graph, node) & (ED_OP_ELEMENTWISE | ED_OP_MOVES_DATA)) != 0;
+    /* not Sigmoid and the like: kernels that fuse them give other bits than those that do not */
+    static const char *const exact[] = { "Abs", "Add", "Cast", "Clip", "Div", "FakeQuantize", "Max",
+                                         "Min", "Mul", "Neg",  "Relu", "Sub", "Where" };
+    for (size_t i = 0; i < ED_LENGTH(exact); i++)
+        if (strcmp(node->op_type, exact[i]) == 0)
+            return true;
+    return (ed_op_traits(graph, node) & ED_OP_MOVES_DATA) != 0;
 }
 
 bool ed_training_moves_data(const ed_graph *graph, const ed_node *node)

@@ -14,8 +14,8 @@ int ed_training_differentiate(ed_graph *graph, ed_id loss, const ed_id *wanted, 
 /* The activation_bytes that an executor with these options would have; nothing is allocated. */
 int ed_exec_plan_bytes(int64_t *bytes, const ed_graph *graph, const ed_shape *shapes,
                        const ed_exec_options *opts);
-/* True when output 0 follows from the inputs in one pass over memory without sums:
- * elementwise, quantization, moves of data. */
+/* True when output 0 follows from the inputs in one pass over memory, and is the same bits by any
+ * kernel, fused or not: exact arithmetic by elements, quantization, moves of data. */
 bool ed_training_is_cheap(const ed_graph *graph, const ed_node *node);
 /* Output 0's elements are elements of input 0: it is quantized as that is. */
 bool ed_training_moves_data(const ed_graph *graph, const ed_node *node);

@@ -61,7 +61,7 @@ static size_t list_attempts(attempt *list, const ed_kernel_plan *p, const ed_dnn
 /* Add the residual where it lies, overwriting it, when nobody else reads it. */
 static bool sum_in_place(const ed_kernel_plan *p, const ed_fused *f)
 {
-    return f->residual != ED_NONE &&
+    return f->residual != ED_NONE && !p->deterministic && /* the order of the sum is another one */
            ed_plan_memory(p, f->residual) != ed_plan_memory(p, p->nodes[0]->in[0]) &&
            ed_plan_dies(p, f->residual, f->taken);
 }

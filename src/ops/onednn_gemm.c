@@ -104,7 +104,7 @@ static const char *matmul_refusal(gemm_case *c, const ed_kernel_plan *p)
 /* Add the residual where it lies, overwriting it, when nobody else reads it. */
 static bool sum_in_place(const ed_kernel_plan *p, const gemm_case *c, const ed_fused *f)
 {
-    if (f->residual == ED_NONE)
+    if (f->residual == ED_NONE || p->deterministic) /* the order of the sum is another one */
         return false;
     ed_id memory = ed_plan_memory(p, f->residual);
     ed_id bias = f->bias != ED_NONE ? f->bias : c->bias;

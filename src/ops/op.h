@@ -93,7 +93,8 @@ typedef struct ed_kernel_plan {
     const bool *kept;         /* observed or a graph output: must not disappear inside a step */
     const uint32_t *order;    /* per node id: its place in the running order */
     const uint32_t
-        *last_read; /* per value: place of its last reader, UINT32_MAX: never overwrite */
+        *last_read;     /* per value: place of its last reader, UINT32_MAX: never overwrite */
+    bool deterministic; /* the bits must not depend on which values are read later on */
     struct ed_dnn
         *dnn;     /* engine of the executor; outlives the state; NULL elsewhere than on the CPU */
     void *device; /* handle of the backend; NULL on the CPU */

@@ -16,7 +16,10 @@ struct ed_device_state {
     ed_train_state *state;
     ed_exec *exec;
     void *memory, *trainer;
-    void **at; /* per field of the state: where it lies there */
+    void *recorded;    /* an update, as a graph of the backend */
+    bool no_recording; /* one could not be made */
+    bool updated;      /* once at least: its kernels are loaded */
+    void **at;         /* per field of the state: where it lies there */
     float *qmax;
     ed_exec_largest *largest; /* per quantizer that follows */
     size_t n_largest;
@@ -235,6 +238,40 @@ int ed_device_state_add(ed_device_state *d)
     return ED_OK;
 }
 
+/* As executors record their steps: where it cannot be made, updates go on without one. */
+static int record(ed_device_state *d)
+{
+    const ed_backend *api = d->device->api;
+    void *handle = d->device->handle, *graph = NULL;
+    int rc = api->capture_begin(handle);
+    d->no_recording = rc == ED_EUNSUPPORTED;
+    if (rc != ED_OK)
+        return d->no_recording ? ED_OK : ed_backend_failed(api, rc);
+    rc = api->trainer_step(d->trainer);
+    if (rc == ED_OK) {
+        d->no_recording = api->capture_end(handle, &graph) != ED_OK;
+        d->recorded = graph;
+        return ED_OK;
+    }
+    ed_backend_failed(api, rc);
+    ed_error_kept kept = ed_error_keep();
+    api->capture_end(handle, &graph);
+    api->graph_free(handle, graph);
+    ed_error_put_back(&kept);
+    return rc;
+}
+
+static int queue_update(ed_device_state *d)
+{
+    const ed_device *device = d->device;
+    if (d->updated && !d->recorded && !d->no_recording)
+        ED_TRY(record(d));
+    d->updated = true;
+    ED_DEVICE_TRY(device, d->recorded ? device->api->replay(device->handle, d->recorded)
+                                      : device->api->trainer_step(d->trainer));
+    return ED_OK;
+}
+
 int ed_device_state_update(ed_device_state *d, double learning_rate, ed_device_updated *result)
 {
     ed_train_state *s = d->state;
@@ -251,7 +288,7 @@ int ed_device_state_update(ed_device_state *d, double learning_rate, ed_device_u
                                       .mean = 1.0 / (double)s->summed,
                                       .clip = s->settings->opts.clip };
     ED_DEVICE_TRY(d->device, api->trainer_set(d->trainer, &update));
-    ED_DEVICE_TRY(d->device, api->trainer_step(d->trainer));
+    ED_TRY(queue_update(d));
     ED_DEVICE_TRY(d->device, api->trainer_get(d->trainer, result));
     s->updates++;
     s->summed = 0;
@@ -312,6 +349,7 @@ void ed_device_state_free(ed_device_state *d)
     const ed_device *device = d->device;
     ed_error_kept kept = ed_error_keep(); /* a device that was lost fails at everything */
     device->api->sync(device->handle);    /* what is queued uses the memory */
+    device->api->graph_free(device->handle, d->recorded);
     if (d->trainer)
         device->api->trainer_free(d->trainer);
     device->api->free(device->handle, d->memory);

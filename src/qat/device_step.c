@@ -16,6 +16,7 @@ enum { SLOTS = 2 };
 /* Of one step; the pointers are into `memory`, which is page-locked. */
 typedef struct slot {
     void *memory, *done; /* done: a mark of the device */
+    ed_tensor *batch;    /* the model's inputs, where they come converted; page-locked too */
     float *loss, *logits;
     int64_t *labels;
     ed_device_updated *updated;
@@ -50,6 +51,21 @@ static int make_slot(slot *s, const ed_device *d, int64_t batch, int64_t classes
     s->labels = (int64_t *)(void *)(s->updated + 1);
     s->loss = (float *)(void *)(s->labels + batch);
     s->logits = s->loss + 1;
+    return ED_OK;
+}
+
+/* Batches that come converted go there from page-locked memory: the copy waits for nobody. */
+static int make_staging(ed_device_steps *s, slot *to)
+{
+    const ed_device *d = s->device;
+    to->batch = ed_calloc(s->n_inputs, sizeof *to->batch);
+    if (!to->batch)
+        return ED_ENOMEM;
+    for (size_t i = 0; i < s->n_inputs; i++) {
+        to->batch[i] = s->views[i];
+        to->batch[i].data = NULL;
+        ED_DEVICE_TRY(d, d->api->alloc_host(d->handle, &to->batch[i].data, s->views[i].nbytes));
+    }
     return ED_OK;
 }
 
@@ -92,9 +108,11 @@ static int make(ed_device_steps *s)
     ED_TRY(make_views(s));
     for (size_t i = 0; i < SLOTS; i++)
         ED_TRY(make_slot(&s->slots[i], s->device, s->plan->batch, s->plan->classes));
-    return ed_dataset_raw_possible(s->spec.data)
-               ? ed_device_feed_new(&s->feed, s->device, s->spec.data)
-               : ED_OK;
+    if (ed_dataset_raw_possible(s->spec.data))
+        return ed_device_feed_new(&s->feed, s->device, s->spec.data);
+    for (size_t i = 0; i < SLOTS; i++)
+        ED_TRY(make_staging(s, &s->slots[i]));
+    return ED_OK;
 }
 
 int ed_device_steps_new(ed_device_steps **out, const ed_device_steps_spec *spec)
@@ -124,8 +142,12 @@ void ed_device_steps_free(ed_device_steps *s)
     ed_error_kept kept = ed_error_keep(); /* a device that was lost fails at everything */
     d->api->sync(d->handle);              /* what is queued uses the memory */
     for (size_t i = 0; i < SLOTS; i++) {
-        d->api->free_host(d->handle, s->slots[i].memory);
-        d->api->mark_free(d->handle, s->slots[i].done);
+        slot *one = &s->slots[i];
+        for (size_t k = 0; one->batch && k < s->n_inputs; k++)
+            d->api->free_host(d->handle, one->batch[k].data);
+        ed_free(one->batch);
+        d->api->free_host(d->handle, one->memory);
+        d->api->mark_free(d->handle, one->done);
     }
     ed_error_put_back(&kept);
     ed_device_feed_free(s->feed);
@@ -144,19 +166,43 @@ ed_device_state *ed_device_steps_state(const ed_device_steps *s)
 
 /* ---- a step ---- */
 
-/* Batches that come converted are copied by the first executor that runs. */
-static int run_graphs(ed_device_steps *s, const ed_batch *batch)
+/* The training graph reads them where they are. */
+static int check_logits(const ed_device_steps *s, const ed_tensor *logits)
+{
+    const ed_tensor *wanted = &s->views[s->plan->teacher];
+    char given[128], text[128];
+    ED_FAIL_IF(logits->dtype != wanted->dtype || !ed_shape_equal(&logits->shape, &wanted->shape),
+               ED_ESHAPE,
+               "the teacher's logits are %s%s, the model's %s%s; both must be of the "
+               "same classes",
+               ed_dtype_name(logits->dtype), ed_shape_format(given, sizeof given, &logits->shape),
+               ed_dtype_name(wanted->dtype), ed_shape_format(text, sizeof text, &wanted->shape));
+    return ED_OK;
+}
+
+/* What the first executor that runs is given: the batch there, or here, and it copies it. */
+static int give_batch(ed_device_steps *s, const slot *to, const ed_batch *batch)
+{
+    for (size_t i = 0; i < s->n_inputs; i++) {
+        s->inputs[i] = s->feed ? &s->views[i] : &to->batch[i];
+        if (!s->feed && batch->inputs[i]->nbytes)
+            memcpy(to->batch[i].data, batch->inputs[i]->data, batch->inputs[i]->nbytes);
+    }
+    return s->feed ? ed_device_feed_batch(s->feed, batch, s->places) : ED_OK;
+}
+
+static int run_graphs(ed_device_steps *s, const slot *to, const ed_batch *batch)
 {
     const ed_tensor *logits;
-    const bool raw = s->feed != NULL;
-    if (raw)
-        ED_TRY(ed_device_feed_batch(s->feed, batch, s->places));
-    if (s->spec.teacher)
-        ED_TRY(ed_exec_run(s->spec.teacher, raw ? s->inputs : batch->inputs, &logits));
-    for (size_t i = 0; i < s->n_inputs; i++)
-        s->inputs[i] = raw || s->spec.teacher ? &s->views[i] : batch->inputs[i];
+    ED_TRY(give_batch(s, to, batch));
+    if (s->spec.teacher) {
+        ED_TRY(ed_exec_run(s->spec.teacher, s->inputs, &logits));
+        ED_TRY(check_logits(s, logits));
+        for (size_t i = 0; i < s->n_inputs; i++) /* the batch is there now */
+            s->inputs[i] = &s->views[i];
+    }
     ED_TRY(ed_exec_run(s->spec.exec, s->inputs, s->outputs));
-    return raw ? ed_device_feed_done(s->feed) : ED_OK;
+    return s->feed ? ed_device_feed_done(s->feed) : ED_OK;
 }
 
 static int give_labels(ed_device_steps *s, slot *to, const ed_batch *batch)
@@ -195,7 +241,7 @@ int ed_device_steps_queue(ed_device_steps *s, const ed_batch *batch, const ed_qa
     to->update = update ? s->spec.state->updates + 1 : 0;
     ED_TRY(ed_device_use(d));
     ED_TRY(give_labels(s, to, batch));
-    ED_TRY(run_graphs(s, batch));
+    ED_TRY(run_graphs(s, to, batch));
     ED_TRY(fetch(s, to));
     ED_TRY(ed_device_state_add(s->state));
     if (update)

@@ -232,6 +232,19 @@ static int step(ed_trainer *t, bool *go_on)
 
 /* ---- epochs ---- */
 
+/* A run whose validation fails can go on from the epoch's last step. */
+static int validate(ed_trainer *t, ed_qat_report *r)
+{
+    ed_state_export(t->state, t->graph);
+    int rc = ed_qat_validate(&r->val_loss, &r->val_accuracy, t->graph, t->val, &t->settings.opts);
+    if (rc == ED_OK)
+        return ED_OK;
+    ed_error_kept kept = ed_error_keep();
+    ed_trainer_checkpoint(t);
+    ed_error_put_back(&kept);
+    return ed_error_context(rc, "validation after epoch %lld", (long long)t->at.epoch + 1);
+}
+
 /* Is this epoch better than the best so far? Then keep it. */
 static int judge(ed_trainer *t, const ed_qat_report *r)
 {
@@ -258,8 +271,7 @@ static int end_epoch(ed_trainer *t, bool *go_on)
     r.loss = p->steps ? p->loss / (double)p->steps : NAN;
     r.accuracy = p->labelled ? 100.0 * (double)p->correct / (double)p->labelled : -1;
     if (t->val && ((p->epoch + 1) % o->val_every == 0 || p->epoch + 1 == o->epochs)) {
-        ed_state_export(t->state, t->graph);
-        ED_TRY(ed_qat_validate(&r.val_loss, &r.val_accuracy, t->graph, t->val, o));
+        ED_TRY(validate(t, &r));
         ED_TRY(judge(t, &r));
         t->started += ed_clock_seconds() - begin; /* the rate is that of training */
     }

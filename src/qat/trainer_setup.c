@@ -8,13 +8,34 @@
 
 #include <string.h>
 
+static bool on_cpu(const ed_qat_options *o)
+{
+    return !o->device || strcmp(o->device, ED_DEVICE_CPU) == 0;
+}
+
 static ed_exec_options exec_options(const ed_trainer *t)
 {
     const ed_qat_options *o = &t->settings.opts;
     return (ed_exec_options){ .device = o->device,
                               .precision = o->precision,
                               .no_outputs = true, /* on a device they stay there */
-                              .deterministic = o->deterministic };
+                              .deterministic = o->deterministic || on_cpu(o) };
+}
+
+/* The device's memory ran out: how much is needed (0: not known), of what, and what helps. */
+static void explain_memory(const ed_trainer *t, int64_t bytes)
+{
+    char said[256], largest[512], activations[768] = "";
+    snprintf(said, sizeof said, "%s", ed_error_last());
+    ed_name_largest(largest, sizeof largest, t->plan->graph);
+    if (bytes)
+        snprintf(activations, sizeof activations,
+                 "a batch of %lld needs %lld MiB for activations, the largest are %s; ",
+                 (long long)t->plan->batch, (long long)(bytes >> 20), largest);
+    ed_error_set(ED_ENOMEM,
+                 "%s; %suse a smaller --batch, and --accumulate for the rest of it, or --memory "
+                 "with what there is",
+                 said, activations);
 }
 
 static int make_teacher(ed_trainer *t, const ed_graph *teacher, const ed_shape *shapes)
@@ -36,7 +57,10 @@ static int make_teacher(ed_trainer *t, const ed_graph *teacher, const ed_shape *
     }
     ED_TRY(ed_logits_graph(&t->teacher, teacher));
     ed_exec_options options = exec_options(t);
+    options.deterministic = o->deterministic; /* its graph is always the same */
     int rc = ed_exec_new(&t->teacher_exec, t->teacher, shapes, &options);
+    if (rc == ED_ENOMEM && !on_cpu(o))
+        explain_memory(t, 0);
     return rc == ED_OK ? rc : ed_error_context(rc, "the teacher");
 }
 
@@ -66,24 +90,6 @@ static int measure(void *ctx, int64_t *bytes, const ed_graph *graph)
     return ed_exec_plan_bytes(bytes, graph, c->shapes, c->options);
 }
 
-/* The device's memory ran out: how much is needed, of what, and what helps. */
-static void explain_memory(const ed_trainer *t, const compiling *c)
-{
-    char said[256], largest[512];
-    int64_t bytes = 0;
-    snprintf(said, sizeof said, "%s", ed_error_last());
-    if (ed_exec_plan_bytes(&bytes, t->plan->graph, c->shapes, c->options) != ED_OK) {
-        ed_error_set(ED_ENOMEM, "%s", said);
-        return;
-    }
-    ed_name_largest(largest, sizeof largest, t->plan->graph);
-    ed_error_set(ED_ENOMEM,
-                 "%s; a batch of %lld needs %lld MiB for activations, the largest are %s; "
-                 "use a smaller --batch, and --accumulate for the rest of it, or --memory "
-                 "with what there is",
-                 said, (long long)t->plan->batch, (long long)(bytes >> 20), largest);
-}
-
 /* Compute activations again where memory is short. */
 static int fit_memory(ed_trainer *t, const ed_shape *shapes)
 {
@@ -106,13 +112,16 @@ static int compile(ed_trainer *t, const ed_shape *shapes)
     ed_exec_options options = exec_options(t);
     const char **observed = NULL;
     int rc = list_observed(&observed, &options.observed_count, t);
-    const compiling c = { shapes, &options };
     options.observed = observed;
     if (rc == ED_OK)
         rc = ed_exec_new(&t->exec, t->plan->graph, shapes, &options);
-    bool there = options.device && strcmp(options.device, ED_DEVICE_CPU) != 0;
-    if (rc == ED_ENOMEM && there)
-        explain_memory(t, &c);
+    if (rc == ED_ENOMEM && !on_cpu(&t->settings.opts)) {
+        int64_t bytes = 0;
+        ed_error_kept kept = ed_error_keep();
+        ed_exec_plan_bytes(&bytes, t->plan->graph, shapes, &options);
+        ed_error_put_back(&kept);
+        explain_memory(t, bytes);
+    }
     if (rc == ED_OK && options.observed_count && !ed_exec_device(t->exec))
         ed_exec_set_observer(t->exec, ed_state_observe, t->state);
     ed_free(observed);
@@ -169,6 +178,16 @@ static int set_batch(ed_trainer *t, const ed_qat_options *given)
     return ED_OK;
 }
 
+/* The state to the device on which the executor is. */
+static int go_there(ed_trainer *t)
+{
+    const ed_device_steps_spec spec = { t->state, t->exec, t->teacher_exec, t->train };
+    int rc = ed_exec_device(t->exec) ? ed_device_steps_new(&t->there, &spec) : ED_OK;
+    if (rc == ED_ENOMEM)
+        explain_memory(t, (int64_t)ed_exec_get_stats(t->exec).activation_bytes);
+    return rc;
+}
+
 int ed_trainer_begin(ed_trainer *t, const ed_graph *teacher, const ed_qat_options *opts)
 {
     int rc = ED_OK;
@@ -184,10 +203,7 @@ int ed_trainer_begin(ed_trainer *t, const ed_graph *teacher, const ed_qat_option
     ED_GOTO(make_executor(t));
     t->at.best_epoch = -1;
     ED_GOTO(ed_trainer_resume(t));
-    if (ed_exec_device(t->exec)) {
-        const ed_device_steps_spec spec = { t->state, t->exec, t->teacher_exec, t->train };
-        ED_GOTO(ed_device_steps_new(&t->there, &spec));
-    }
+    ED_GOTO(go_there(t));
     ED_GOTO(ed_log_open(t));
 done:
     ed_free(shapes);

@@ -1,6 +1,11 @@
 /* See validate.h. The graph is compiled anew each time: its weights are constants, as deployed. */
 #include "qat/validate.h"
 
+#include "base/mem.h"
+#include "data/device_feed.h"
+#include "data/raw.h"
+#include "exec/on_device.h"
+
 #include <math.h>
 
 static int64_t top_class(const float *row, int64_t classes)
@@ -46,6 +51,10 @@ typedef struct validation {
     ed_dataset *data;
     ed_exec_options options;
     ed_exec *full, *last;
+    ed_device_feed *feed; /* batches of 8 bits on a device; else NULL */
+    ed_tensor *views;     /* of an executor's inputs there */
+    const ed_tensor **inputs;
+    void **places;
     int64_t samples, labelled, correct;
     double loss;
 } validation;
@@ -82,6 +91,35 @@ static int check_batch(const validation *v, const ed_batch *batch, const ed_tens
     return ED_OK;
 }
 
+static int begin_feed(validation *v)
+{
+    const ed_device *device = ed_exec_device(v->full);
+    size_t n = ed_graph_input_count(v->graph);
+    if (!device || !ed_dataset_raw_possible(v->data))
+        return ED_OK;
+    v->views = ed_calloc(n, sizeof *v->views);
+    v->inputs = ed_calloc(n, sizeof(ed_tensor *));
+    v->places = ed_calloc(n, sizeof(void *));
+    if (!v->views || !v->inputs || !v->places)
+        return ED_ENOMEM;
+    return ed_device_feed_new(&v->feed, device, v->data);
+}
+
+static int run(validation *v, ed_exec *exec, const ed_batch *batch, const ed_tensor **logits)
+{
+    if (!v->feed)
+        return ed_exec_run(exec, batch->inputs, logits);
+    for (size_t i = 0; i < ed_graph_input_count(v->graph); i++) {
+        v->places[i] = ed_exec_device_input(exec, i);
+        v->views[i] = *batch->inputs[i];
+        v->views[i].data = v->places[i];
+        v->inputs[i] = &v->views[i];
+    }
+    ED_TRY(ed_device_feed_batch(v->feed, batch, v->places));
+    ED_TRY(ed_exec_run(exec, v->inputs, logits));
+    return ed_device_feed_done(v->feed);
+}
+
 static int run_batch(validation *v, const ed_batch *batch)
 {
     const ed_tensor *logits;
@@ -92,7 +130,7 @@ static int run_batch(validation *v, const ed_batch *batch)
             ED_TRY(compile(&v->last, v, batch->size));
         exec = v->last;
     }
-    ED_TRY(ed_exec_run(exec, batch->inputs, &logits));
+    ED_TRY(run(v, exec, batch, &logits));
     ED_TRY(check_batch(v, batch, logits));
     ed_count_correct(&correct, &labelled, logits, batch->labels, batch->size);
     v->correct += correct;
@@ -108,12 +146,13 @@ static int run_batch(validation *v, const ed_batch *batch)
 static int run_all(validation *v)
 {
     ED_TRY(compile(&v->full, v, ed_dataset_batch_size(v->data)));
+    ED_TRY(begin_feed(v));
     ED_TRY(ed_dataset_rewind(v->data));
     for (;;) {
         ed_batch batch;
         ED_TRY(ed_dataset_next(v->data, &batch));
         if (!batch.size)
-            return ED_OK;
+            return v->feed ? ed_device_feed_judge(v->feed) : ED_OK;
         ED_TRY(run_batch(v, &batch));
     }
 }
@@ -122,12 +161,18 @@ int ed_qat_validate(double *loss, double *accuracy, const ed_graph *quantized, e
                     const ed_qat_options *opts)
 {
     validation v = { .data = data,
-                     .options = { .device = opts->device, .precision = opts->precision } };
+                     .options = { .device = opts->device,
+                                  .precision = opts->precision,
+                                  .deterministic = opts->deterministic } };
     ED_TRY(ed_logits_graph(&v.graph, quantized));
     int rc = run_all(&v);
     double n = v.labelled ? (double)v.labelled : 1.0;
     *loss = v.loss / n;
     *accuracy = 100.0 * (double)v.correct / n;
+    ed_device_feed_free(v.feed);
+    ed_free(v.views);
+    ed_free(v.inputs);
+    ed_free(v.places);
     ed_exec_free(v.last);
     ed_exec_free(v.full);
     ed_graph_free(v.graph);
