@@ -214,22 +214,24 @@ static int held_of(const chain_args &args)
 }
 
 /* The smallest kernel keeps most bytes under way: what is held takes registers, and so do results
- * that wait. None of them spills. */
+ * that wait. The last number is the blocks that one multiprocessor shall hold, as many as registers
+ * allow without spilling more than one. */
 template <class T> int launch_any(const ed_cuda_chain *c, ed_stream stream)
 {
-    constexpr int few = sizeof(T) == 4 ? 2 : 1;
+    constexpr bool wide = sizeof(T) == 4;
+    constexpr int few = wide ? 2 : 1, some_held = wide ? 8 : 5, all_held = wide ? 6 : 4;
     const chain_args args = args_of<T>(c);
     const int held = held_of(args), slots = c->program->slots;
     T *y = (T *)c->y;
     if (held <= 1 && slots == 0)
-        return launch<T, 1, 0, 2 * few, 7>(args, y, stream);
+        return launch<T, 1, 0, 2 * few, 6>(args, y, stream);
     if (held <= 2 && slots == 0)
-        return launch<T, 2, 0, few, 8>(args, y, stream);
+        return launch<T, 2, 0, few, 7>(args, y, stream);
     if (held <= 3 && slots == 0)
-        return launch<T, 3, 0, few, 7>(args, y, stream);
+        return launch<T, 3, 0, few, 6>(args, y, stream);
     if (held <= 4 && slots <= 2)
-        return launch<T, 4, 2, 1, 4 * few>(args, y, stream);
-    return launch<T, MOST, ED_CHAIN_MAX_SLOTS, 1, 3 * few>(args, y, stream);
+        return launch<T, 4, 2, 1, some_held>(args, y, stream);
+    return launch<T, MOST, ED_CHAIN_MAX_SLOTS, 1, all_held>(args, y, stream);
 }
 } // namespace
 

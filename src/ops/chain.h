@@ -3,7 +3,7 @@
  * one kernel: ed_layout_chain here, and its like on a device.
  *
  * To add an operator: one row of the table in chain.c; a new formula is also a code in
- * chain_program.h, a loop in chain_steps.c and a case in cuda/chain.cu.
+ * chain_program.h, a loop in chain_steps.c and a case in cuda/chain_steps.cuh.
  */
 #ifndef OPS_CHAIN_H
 #define OPS_CHAIN_H
