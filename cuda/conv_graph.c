@@ -119,10 +119,12 @@ static bool post_function(ed_cudnn_function *f, const ed_post *post)
     return false;
 }
 
-bool ed_cuda_conv_fuses(const ed_post *post)
+/* For a clipped ReLU of float32 values cuDNN has one engine, which is ten times slower than the
+ * convolution and a pass of our own. */
+bool ed_cuda_conv_fuses(const ed_post *post, bool bf16)
 {
     ed_cudnn_function f;
-    return post_function(&f, post);
+    return post_function(&f, post) && (bf16 || !f.clipped);
 }
 
 typedef struct shapes {

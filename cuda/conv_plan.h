@@ -32,6 +32,6 @@ enum { ED_CONV_X, ED_CONV_W, ED_CONV_Y, ED_CONV_BIAS, ED_CONV_RESIDUAL }; /* ope
 extern const ed_cuda_kind ed_cuda_conv_kind;
 
 /* True when cuDNN's graphs have this operation. */
-bool ed_cuda_conv_fuses(const ed_post *post);
+bool ed_cuda_conv_fuses(const ed_post *post, bool bf16);
 
 #endif

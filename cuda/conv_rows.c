@@ -36,7 +36,7 @@ static int find_plan(conv_state *s, ed_cuda *device, ed_cuda_conv *c, const ed_f
     full.residual = f->residual != ED_NONE;
     full.n_posts = (int32_t)f->posts.count;
     for (size_t i = 0; i < f->posts.count; i++) {
-        fuses = fuses && ed_cuda_conv_fuses(&f->posts.at[i]);
+        fuses = fuses && ed_cuda_conv_fuses(&f->posts.at[i], c->bf16);
         full.posts[i].kind = (int32_t)f->posts.at[i].kind;
         full.posts[i].a = f->posts.at[i].a;
         full.posts[i].b = f->posts.at[i].b;

@@ -71,6 +71,8 @@ int qat_report_table(const qat_report *r, FILE *out)
     fprintf(out, "%lld steps, loss %.4f", (long long)r->result->steps, r->result->loss);
     if (r->result->best_epoch >= 0)
         fprintf(out, ", epoch %lld was the best", (long long)r->result->best_epoch + 1);
+    if (r->result->best_epoch == ED_QAT_START)
+        fputs(", none of the epochs was better than the start, which is kept", out);
     fprintf(out, ", %.2f s\nwrote %s\n", r->seconds, r->output);
     return ED_OK;
 }

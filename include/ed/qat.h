@@ -71,8 +71,13 @@ typedef struct ed_qat_options {
 /** Fill every field that is zeroed with its default, for printing. */
 ED_API void ed_qat_defaults(ed_qat_options *opts);
 
+/** In place of the best epoch: the graph as it came in was better than every epoch, and is what was
+ * given back; there was no validation. */
+enum { ED_QAT_START = -1, ED_QAT_NOT_VALIDATED = -2 };
+
 typedef struct ed_qat_result {
-    int64_t steps, best_epoch; /**< best_epoch -1 without validation */
+    int64_t steps;
+    int64_t best_epoch;        /**< or ED_QAT_START, ED_QAT_NOT_VALIDATED */
     double loss, val_accuracy; /**< of the graph that was given back */
     bool interrupted;          /**< report() asked to stop */
 } ed_qat_result;

@@ -14,6 +14,7 @@ typedef struct ed_qat_settings {
     ed_loss_kind loss;
     ed_activation_scaling scales;
     ed_weight_scaling weight_scales;
+    bool validates; /* there is a validation set: the numbers at the start are kept as the best */
 } ed_qat_settings;
 
 /* ED_EINVAL: the option by name, and what it must be. `opts` may be NULL. */

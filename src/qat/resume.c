@@ -126,7 +126,7 @@ static void pack(double v[POSITION], const ed_trainer *t)
 static bool fits(const ed_trainer *t, const double *v)
 {
     for (int i = 0; i < COUNTS; i++)
-        if (!(v[i] >= (i == 3 ? -1 : 0) && v[i] <= 0x1p53))
+        if (!(v[i] >= (i == 3 ? ED_QAT_NOT_VALIDATED : 0) && v[i] <= 0x1p53))
             return false;
     return v[0] <= (double)t->settings.opts.epochs && v[1] <= (double)t->batches;
 }

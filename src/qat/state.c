@@ -165,6 +165,8 @@ static int make(ed_train_state *s, const ed_graph *quantized)
     list_weight_inputs(s);
     ED_TRY(add_scales(s, quantized));
     ED_TRY(add_sums(s));
+    if (s->settings->validates)
+        ED_TRY(ed_state_keep(s)); /* as they came, before scales follow the weights */
     return ed_state_requantize(s);
 }
 

@@ -249,7 +249,7 @@ static int validate(ed_trainer *t, ed_qat_report *r)
 static int judge(ed_trainer *t, const ed_qat_report *r)
 {
     ed_position *p = &t->at;
-    bool better = p->best_epoch < 0 || r->val_accuracy > p->best_accuracy ||
+    bool better = r->val_accuracy > p->best_accuracy ||
                   (r->val_accuracy == p->best_accuracy && r->val_loss < p->best_val_loss);
     if (!better)
         return ED_OK;
@@ -258,6 +258,20 @@ static int judge(ed_trainer *t, const ed_qat_report *r)
     p->best_val_loss = r->val_loss;
     p->best_loss = r->loss;
     return ed_state_keep(t->state);
+}
+
+/* The graph as it came in, whose numbers the state keeps as the best ones so far: training never
+ * gives back a worse one. */
+static int judge_start(ed_trainer *t)
+{
+    ed_position *p = &t->at;
+    int rc = ed_qat_validate(&p->best_val_loss, &p->best_accuracy, t->graph, t->val,
+                             &t->settings.opts);
+    if (rc != ED_OK)
+        return ed_error_context(rc, "validation before the first step");
+    p->best_epoch = ED_QAT_START;
+    p->best_loss = NAN;
+    return ED_OK;
 }
 
 static int end_epoch(ed_trainer *t, bool *go_on)
@@ -289,7 +303,7 @@ static int end_epoch(ed_trainer *t, bool *go_on)
 static bool has_patience(const ed_trainer *t)
 {
     int64_t patience = t->settings.opts.patience, best = t->at.best_epoch;
-    return patience == 0 || best < 0 || t->at.epoch - 1 - best < patience;
+    return patience == 0 || best == ED_QAT_NOT_VALIDATED || t->at.epoch - 1 - best < patience;
 }
 
 static int run_epoch(ed_trainer *t, bool *go_on)
@@ -303,6 +317,8 @@ static int run_epoch(ed_trainer *t, bool *go_on)
 static int run(ed_trainer *t, ed_qat_result *result)
 {
     bool go_on = true;
+    if (t->val && t->at.best_epoch == ED_QAT_NOT_VALIDATED)
+        ED_TRY(judge_start(t));
     t->started = ed_clock_seconds();
     while (go_on && t->at.epoch < t->settings.opts.epochs && has_patience(t))
         ED_TRY(run_epoch(t, &go_on));
@@ -312,7 +328,7 @@ static int run(ed_trainer *t, ed_qat_result *result)
                          .loss = t->at.steps ? t->at.loss / (double)t->at.steps : t->at.last_loss,
                          .val_accuracy = -1,
                          .interrupted = !go_on };
-    if (t->at.best_epoch >= 0) {
+    if (t->at.best_epoch != ED_QAT_NOT_VALIDATED) {
         ed_state_restore(t->state);
         result->loss = t->at.best_loss;
         result->val_accuracy = t->at.best_accuracy;
@@ -325,7 +341,7 @@ int ed_qat_train(ed_qat_result *result, ed_graph *graph, const ed_graph *teacher
                  ed_dataset *val, const ed_qat_options *opts)
 {
     ed_trainer t = { .graph = graph, .train = train, .val = val };
-    *result = (ed_qat_result){ .best_epoch = -1, .loss = NAN, .val_accuracy = -1 };
+    *result = (ed_qat_result){ .best_epoch = ED_QAT_NOT_VALIDATED, .loss = NAN, .val_accuracy = -1 };
     ED_FAIL_IF(train == val, ED_EINVAL,
                "training and validation read one dataset; open the file twice");
     int rc = ed_trainer_begin(&t, teacher, opts);

@@ -192,6 +192,7 @@ int ed_trainer_begin(ed_trainer *t, const ed_graph *teacher, const ed_qat_option
 {
     int rc = ED_OK;
     ED_TRY(ed_qat_options_read(&t->settings, opts));
+    t->settings.validates = t->val != NULL;
     ED_TRY(set_batch(t, opts));
     ed_shape *shapes = ed_calloc(ed_graph_input_count(t->graph), sizeof *shapes);
     if (!shapes)
@@ -201,7 +202,7 @@ int ed_trainer_begin(ed_trainer *t, const ed_graph *teacher, const ed_qat_option
     ED_GOTO(make_teacher(t, teacher, shapes));
     t->teacher_hash = t->teacher ? ed_graph_hash(t->teacher) : 0;
     ED_GOTO(make_executor(t));
-    t->at.best_epoch = -1;
+    t->at.best_epoch = ED_QAT_NOT_VALIDATED;
     ED_GOTO(ed_trainer_resume(t));
     ED_GOTO(go_there(t));
     ED_GOTO(ed_log_open(t));
