@@ -12,7 +12,7 @@ extern "C" {
 #endif
 
 enum { ED_TRAINER_SLOTS = 2 };
-enum { ED_TRAINER_ABSMAX, ED_TRAINER_LSQ, ED_TRAINER_FIXED }; /* as ed_device_scaling */
+enum { ED_TRAINER_LSQ, ED_TRAINER_ABSMAX, ED_TRAINER_FIXED }; /* as ed_device_scaling */
 
 typedef struct ed_trainer_param {
     int64_t outer, channels, inner;

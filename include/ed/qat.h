@@ -22,7 +22,7 @@ ED_API const ed_qat_choice *ed_optimizer_at(size_t i);     /**< sgd, adamw */
 ED_API const ed_qat_choice *ed_schedule_at(size_t i);      /**< cosine, step, constant */
 ED_API const ed_qat_choice *ed_loss_at(size_t i);          /**< distill, labels, both */
 ED_API const ed_qat_choice *ed_scales_at(size_t i);        /**< frozen, ema, lsq */
-ED_API const ed_qat_choice *ed_weight_scales_at(size_t i); /**< absmax, lsq */
+ED_API const ed_qat_choice *ed_weight_scales_at(size_t i); /**< lsq, absmax */
 
 /** What a step or an epoch came to; negative or NaN where not known. */
 typedef struct ed_qat_report {
@@ -77,9 +77,10 @@ enum { ED_QAT_START = -1, ED_QAT_NOT_VALIDATED = -2 };
 
 typedef struct ed_qat_result {
     int64_t steps;
-    int64_t best_epoch;        /**< or ED_QAT_START, ED_QAT_NOT_VALIDATED */
-    double loss, val_accuracy; /**< of the graph that was given back */
-    bool interrupted;          /**< report() asked to stop */
+    int64_t best_epoch;  /**< or ED_QAT_START, ED_QAT_NOT_VALIDATED */
+    double loss;         /**< mean of the best epoch's steps, else of the last one's */
+    double val_accuracy; /**< of the graph that was given back */
+    bool interrupted;    /**< report() asked to stop */
 } ed_qat_result;
 
 /**

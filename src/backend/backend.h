@@ -57,8 +57,8 @@ typedef enum ed_search { ED_SEARCH_KL, ED_SEARCH_MSE } ed_search;
 typedef enum ed_device_optimizer { ED_DEVICE_SGD, ED_DEVICE_ADAMW } ed_device_optimizer;
 /* How the scales of a quantized parameter follow it, as ed_weight_scaling. */
 typedef enum ed_device_scaling {
-    ED_DEVICE_ABSMAX,
     ED_DEVICE_LSQ,
+    ED_DEVICE_ABSMAX,
     ED_DEVICE_FIXED
 } ed_device_scaling;
 

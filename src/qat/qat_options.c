@@ -52,7 +52,7 @@ static const struct number {
     WHOLE(accumulate, "accumulate", 1, 1, 1e6),
     WHOLE(val_every, "val_every", 1, 1, 1e9),
     WHOLE(patience, "patience", 0, 0, 1e9),
-    REAL(learning_rate, "learning_rate", 0.001, 0, 1e6),
+    REAL(learning_rate, "learning_rate", 0.0005, 0, 1e6),
     REAL(momentum, "momentum", 0.9, ED_QAT_NONE, 1),
     REAL(weight_decay, "weight_decay", 1e-4, ED_QAT_NONE, 1e6),
     REAL(clip, "clip", 0, 0, 1e30),

@@ -309,8 +309,8 @@ int ed_weight_step(ed_weight *w, const float *gradient, const ed_optimizer_row *
 }
 
 static const ed_qat_choice scalings[] = {
-    { "absmax", "the largest weight of a channel is the last level" },
     { "lsq", "learned with the weights (LSQ)" },
+    { "absmax", "the largest weight of a channel is the last level" },
 };
 
 const ed_qat_choice *ed_weight_scales_at(size_t i)

@@ -6,8 +6,8 @@
 #include "qat/optimizer.h"
 
 typedef enum ed_weight_scaling {
-    ED_WEIGHTS_ABSMAX, /* max |w| / qmax after each update, as calibration's "minmax" */
     ED_WEIGHTS_LSQ,    /* learned: Esser et al., 2020 */
+    ED_WEIGHTS_ABSMAX, /* max |w| / qmax after each update, as calibration's "minmax" */
     ED_WEIGHTS_FIXED   /* given */
 } ed_weight_scaling;
 

@@ -23,7 +23,7 @@ $ ed-qat --help
 > Usage: ed-qat [OPTION...] [MODEL.onnx]
 > quantization-aware training of an ONNX model
 > ...
->       --lr=RATE              learning rate (default: 0.001)
+>       --lr=RATE              learning rate; with --bits-w 4 the default is
 > ...
 >  Optimizers
 >   adamw *
@@ -41,7 +41,7 @@ $ ed-qat tiny.onnx --data data.h5 --val data.h5 -b 16 -e 2
 > trained *
 >
 > 48 samples of data.h5
-> 6 steps, loss *, epoch * was the best, *.* s
+> 6 steps, loss *, * s
 > wrote tiny_qat.onnx
 ! ed-qat: epoch 1 of 2: loss *, top-1 * %; validation: loss *, top-1 * %; * images/s
 ! ed-qat: epoch 2 of 2: *
@@ -130,7 +130,7 @@ $ ed-qat tiny.onnx -d data.h5 -b 16 -e 3 --resume run.h5 -o parts.onnx
 ! ed-qat: epoch 3 *
 - cmp straight.onnx parts.onnx
 $ ed-qat -q tiny.onnx -d data.h5 -b 16 -e 3 --resume run.h5 --lr 0.1
-! ed-qat: run.h5: it was made with learning_rate 0.001, this run has 0.1; use the same options, or begin anew
+! ed-qat: run.h5: it was made with learning_rate 0.0005, this run has 0.1; use the same options, or begin anew
 = 1
 $ ed-qat -q tiny.onnx -d data.h5 -b 8 -e 3 --resume run.h5
 ! ed-qat: run.h5: it was made with batch 16, this run has 8; use the same options, or begin anew
