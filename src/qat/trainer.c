@@ -265,8 +265,8 @@ static int judge(ed_trainer *t, const ed_qat_report *r)
 static int judge_start(ed_trainer *t)
 {
     ed_position *p = &t->at;
-    int rc = ed_qat_validate(&p->best_val_loss, &p->best_accuracy, t->graph, t->val,
-                             &t->settings.opts);
+    int rc =
+        ed_qat_validate(&p->best_val_loss, &p->best_accuracy, t->graph, t->val, &t->settings.opts);
     if (rc != ED_OK)
         return ed_error_context(rc, "validation before the first step");
     p->best_epoch = ED_QAT_START;
@@ -341,7 +341,8 @@ int ed_qat_train(ed_qat_result *result, ed_graph *graph, const ed_graph *teacher
                  ed_dataset *val, const ed_qat_options *opts)
 {
     ed_trainer t = { .graph = graph, .train = train, .val = val };
-    *result = (ed_qat_result){ .best_epoch = ED_QAT_NOT_VALIDATED, .loss = NAN, .val_accuracy = -1 };
+    *result =
+        (ed_qat_result){ .best_epoch = ED_QAT_NOT_VALIDATED, .loss = NAN, .val_accuracy = -1 };
     ED_FAIL_IF(train == val, ED_EINVAL,
                "training and validation read one dataset; open the file twice");
     int rc = ed_trainer_begin(&t, teacher, opts);

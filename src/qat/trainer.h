@@ -10,7 +10,7 @@
 typedef struct ed_position {
     int64_t epoch, batch;                           /* the next one */
     int64_t step;                                   /* done, of all epochs */
-    int64_t best_epoch; /* or ED_QAT_START, ED_QAT_NOT_VALIDATED */
+    int64_t best_epoch;                             /* or ED_QAT_START, ED_QAT_NOT_VALIDATED */
     int64_t correct, labelled, steps;               /* of the present epoch */
     double loss;                                    /* sum over the steps of the present epoch */
     double last_loss;                               /* mean of the epoch before */
