@@ -165,7 +165,7 @@ $ ed-qat -q tiny.onnx -d data.h5 --val no_labels.h5
 ! ed-qat: no_labels.h5: *labels*
 = 1
 $ ed-qat -q tiny.onnx -d high_label.h5 --loss labels
-! ed-qat: step 1 of epoch 1: high_label.h5: the label 9 is out of range; the model has classes 0 to 3
+! ed-qat: step 1 of epoch 1: high_label.h5: label 9 is out of range; the model has classes 0 to 3, -100 leaves a sample out
 = 1
 $ ed-qat -q tiny.onnx -d nan.h5
 ! ed-qat: *nan.h5*
