@@ -281,8 +281,10 @@ int ed_cuda_upload(void **out, const void *data, size_t nbytes)
 {
     *out = NULL;
     ED_TRY(alloc_memory(NULL, out, nbytes));
-    int rc = ed_cuda_status(cudaMemcpy(*out, data, nbytes, cudaMemcpyHostToDevice),
-                            "copying to the GPU");
+    cudaError_t status = cudaMemcpy(*out, data, nbytes, cudaMemcpyHostToDevice);
+    if (status == cudaSuccess) /* it returns once `data` is read, and our streams do not wait */
+        status = cudaStreamSynchronize(NULL);
+    int rc = ed_cuda_status(status, "copying to the GPU");
     if (rc != ED_OK) {
         cudaFree(*out);
         *out = NULL;

@@ -50,6 +50,40 @@ static const listing listings[] = {
     { NULL, NULL },
 };
 
+/* Options that only one choice of another option makes use of. */
+static const struct needed {
+    const char *option, *other, *choice;
+} needed[] = {
+    { "percentile", "method", "percentile" },
+    { "freeze-observers", "scales", "ema" },
+    { "alpha", "loss", "both" },
+};
+
+/* The choice that holds for the option. */
+static const char *choice_of(const settings *s, const char *option)
+{
+    if (!strcmp(option, "method"))
+        return s->method ? s->method : ed_method_at(0)->name;
+    if (!strcmp(option, "scales"))
+        return s->scales ? s->scales : ed_scales_at(0)->name;
+    return s->loss ? s->loss : ed_loss_at(0)->name;
+}
+
+static const char *check_effect(const settings *s)
+{
+    static char text[256];
+    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
+        const struct needed *n = &needed[i];
+        if (!option_given(s, n->option) || !strcmp(choice_of(s, n->other), n->choice))
+            continue;
+        snprintf(text, sizeof text, "--%s has no effect without --%s %s", n->option, n->other,
+                 n->choice);
+        return text;
+    }
+    return option_given(s, "val-every") && !s->val ? "--val-every has no effect without --val FILE"
+                                                   : NULL;
+}
+
 static const char *check(const settings *s)
 {
     if (!s->data && !tool_demo_wanted(s))
@@ -58,7 +92,7 @@ static const char *check(const settings *s)
         return "--patience looks at the validation: give --val FILE";
     if (s->checkpoint_every && !s->checkpoint && !s->resume)
         return "--checkpoint-every needs --checkpoint FILE, or --resume FILE";
-    return NULL;
+    return check_effect(s);
 }
 
 static const command qat_command = {
@@ -181,30 +215,47 @@ static int take_quantized(job *j)
     return rc == ED_EUNSUPPORTED ? ED_OK : rc;
 }
 
-static int read_models(job *j)
+/* Options of what is done to a float model. */
+static int check_quantized(const job *j)
+{
+    static const char *const names[] = { "calib", "method", "percentile", "exclude",
+                                         "rule",  "bits-w", "bits-a",     "int8-storage" };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (option_given(j->s, names[i]))
+            return tool_fail(ED_EINVAL,
+                             "%s: it is quantized already; --%s is for a float "
+                             "model",
+                             j->model, names[i]);
+    return ED_OK;
+}
+
+static int read_teacher(job *j)
+{
+    ed_graph_free(j->teacher);
+    j->teacher = NULL;
+    TRY(ed_onnx_read(&j->teacher, j->s->teacher));
+    return ed_transform(j->teacher, NULL);
+}
+
+/* All files are opened, and found wanting, before anything takes time. */
+static int prepare(job *j)
 {
     const settings *s = j->s;
     TRY(ed_onnx_read(&j->graph, j->model));
     bool quantized = ed_graph_node_count(j->graph, "FakeQuantize") > 0;
-    if (!quantized)
-        TRY(calibrate(j));
-    else if (s->bits_w || s->bits_a)
-        return tool_fail(ED_EINVAL,
-                         "%s: it is quantized already; --bits-w and --bits-a are for a "
-                         "float model",
-                         j->model);
-    else
-        TRY(take_quantized(j));
-    if (s->teacher) {
-        ed_graph_free(j->teacher);
-        j->teacher = NULL;
-        TRY(ed_onnx_read(&j->teacher, s->teacher));
-        TRY(ed_transform(j->teacher, NULL));
+    if (quantized)
+        TRY(check_quantized(j));
+    if (quantized && !s->teacher && !s->loss) {
+        j->opts.loss = "labels";
+        tool_note("the model is quantized and there is no --teacher: it learns from the labels");
     }
-    if (j->teacher || s->loss)
-        return tool_interrupted();
-    j->opts.loss = "labels";
-    tool_note("the model is quantized and there is no --teacher: it learns from the labels");
+    TRY(open_data(&j->train, j, s->data, s->limit,
+                  j->opts.loss && strcmp(j->opts.loss, ed_loss_at(0)->name) != 0));
+    if (s->val)
+        TRY(open_data(&j->val, j, s->val, 0, true));
+    TRY(quantized ? take_quantized(j) : calibrate(j));
+    if (s->teacher)
+        TRY(read_teacher(j));
     return tool_interrupted();
 }
 
@@ -290,10 +341,7 @@ static int run(job *j)
     TRY(tool_device(&j->device, j->s->device));
     TRY(check_paths(j));
     fill_options(j);
-    TRY(read_models(j));
-    TRY(open_data(&j->train, j, j->s->data, j->s->limit, false));
-    if (j->s->val)
-        TRY(open_data(&j->val, j, j->s->val, 0, true));
+    TRY(prepare(j));
     TRY(evaluate(j, j->plan ? "calibrated" : "quantized"));
     TRY(train(j));
     TRY(evaluate(j, "trained"));

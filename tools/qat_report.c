@@ -68,7 +68,9 @@ int qat_report_table(const qat_report *r, FILE *out)
         TRY(print_rows(r, out));
         fprintf(out, "\n%lld samples of %s\n", (long long)r->rows[0].result.samples, r->val);
     }
-    fprintf(out, "%lld steps, loss %.4f", (long long)r->result->steps, r->result->loss);
+    fprintf(out, "%lld steps", (long long)r->result->steps);
+    if (isfinite(r->result->loss))
+        fprintf(out, ", loss %.4f", r->result->loss);
     if (r->result->best_epoch >= 0)
         fprintf(out, ", epoch %lld was the best", (long long)r->result->best_epoch + 1);
     if (r->result->best_epoch == ED_QAT_START)
@@ -82,14 +84,46 @@ static json_t *number(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
-static json_t *options_json(const ed_qat_options *o)
+/* A number that may be asked to be none. */
+static double some(double value)
 {
-    return json_pack("{sI sI sI ss sf sf sf ss ss ss ss sI}", "epochs", (json_int_t)o->epochs,
+    return value == ED_QAT_NONE ? 0 : value;
+}
+
+static json_t *training_json(const ed_qat_options *o)
+{
+    return json_pack("{sI sI sI ss sf sf sf ss sf sf ss sf sf sf}", "epochs", (json_int_t)o->epochs,
                      "batch", (json_int_t)o->batch, "accumulate", (json_int_t)o->accumulate,
                      "optimizer", o->optimizer, "learning_rate", o->learning_rate, "momentum",
-                     o->momentum, "weight_decay", o->weight_decay, "schedule", o->schedule, "loss",
-                     o->loss, "scales", o->scales, "weight_scales", o->weight_scales, "seed",
-                     (json_int_t)o->seed);
+                     some(o->momentum), "weight_decay", some(o->weight_decay), "schedule",
+                     o->schedule, "warmup", o->warmup, "clip", o->clip, "loss", o->loss,
+                     "temperature", o->temperature, "alpha", some(o->alpha), "label_smoothing",
+                     o->label_smoothing);
+}
+
+static json_t *options_json(const ed_qat_options *o)
+{
+    json_t *freeze = json_array(), *all = training_json(o);
+    for (size_t i = 0; i < o->freeze_count; i++)
+        json_array_append_new(freeze, json_string(o->freeze[i]));
+    json_t *rest = json_pack(
+        "{ss ss sf ss so sI sb sI sI sI ss ss?}", "scales", o->scales, "weight_scales",
+        o->weight_scales, "freeze_observers", some(o->freeze_observers), "augment", o->augment,
+        "freeze", freeze, "seed", (json_int_t)o->seed, "deterministic", (int)o->deterministic,
+        "val_every", (json_int_t)o->val_every, "patience", (json_int_t)o->patience, "memory",
+        (json_int_t)o->memory, "device", o->device, "precision", o->precision);
+    if (json_object_update(all, rest) != 0) {
+        json_decref(all);
+        all = NULL;
+    }
+    json_decref(rest);
+    return all;
+}
+
+/* From 1; 0: the model as it came in; null: there was no validation. */
+static json_t *best_epoch(const ed_qat_result *r)
+{
+    return r->best_epoch == ED_QAT_NOT_VALIDATED ? json_null() : json_integer(r->best_epoch + 1);
 }
 
 int qat_report_json(const qat_report *r, FILE *out)
@@ -101,10 +135,10 @@ int qat_report_json(const qat_report *r, FILE *out)
                               r->rows[i].result.top1, "agreement", r->rows[i].result.agreement,
                               "sqnr_db", i ? number(r->rows[i].result.sqnr_db) : json_null()));
     json_t *root =
-        json_pack("{ss ss ss ss? sI sI so sf so so}", "model", r->model, "output", r->output,
+        json_pack("{ss ss ss ss? sI so so sf so so}", "model", r->model, "output", r->output,
                   "data", r->data, "val", r->val, "steps", (json_int_t)r->result->steps,
-                  "best_epoch", (json_int_t)r->result->best_epoch, "loss", number(r->result->loss),
-                  "seconds", r->seconds, "models", models, "options", options_json(r->opts));
+                  "best_epoch", best_epoch(r->result), "loss", number(r->result->loss), "seconds",
+                  r->seconds, "models", models, "options", options_json(r->opts));
     if (!root)
         return tool_fail(ED_ENOMEM, "memory ran out, or a name is not UTF-8; leave out --json");
     int rc = json_dumpf(root, out, JSON_INDENT(2) | JSON_REAL_PRECISION(9));

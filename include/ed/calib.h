@@ -141,7 +141,8 @@ ED_API int ed_calibrate_methods(ed_ranges **out, const ed_graph *graph, const ed
 ED_API int ed_calibrate_apply(ed_plan *plan, const ed_graph *graph, const ed_ranges *ranges,
                               const ed_calib_options *opts);
 
-/** Figures of comparing models on labelled (or unlabelled: top1 = -1) data. Percent and dB. */
+/** Figures of comparing models. Percent and dB; accuracies are of the samples that have a label
+ * (not -100), and -1 when none has. */
 typedef struct ed_eval_result {
     int64_t samples;
     double top1, top5; /**< of this model */

@@ -3,11 +3,13 @@
  *
  *   SQNR = 10 log10( sum a^2 / sum (a - b)^2 ), a of the first model, over the first output (or a
  * group's value), in double precision. top-k: the label's score is among the k largest; of equal
- * scores the lower class counts first. A row with NaN has no top class.
+ * scores the lower class counts first. A row with NaN has no top class. Accuracies are of the
+ * samples that have a label.
  */
 #include "calib/calib.h"
 #include "calib/evaluate.h"
 #include "calib/runner.h"
+#include "data/labels.h"
 
 #include <math.h>
 
@@ -25,22 +27,9 @@ typedef struct evaluation {
     ed_runner *runners;
     score *scores;
     int64_t *first_top; /* [batch]: top class of the first model */
-    int64_t samples;
-    bool labelled;
+    int64_t samples, labelled;
     ed_layers layers;
 } evaluation;
-
-static int64_t top_class(const float *row, int64_t classes)
-{
-    int64_t best = -1;
-    for (int64_t c = 0; c < classes; c++) {
-        if (isnan(row[c]))
-            return -1;
-        if (best < 0 || row[c] > row[best])
-            best = c;
-    }
-    return best;
-}
 
 static bool in_top5(const float *row, int64_t classes, int64_t label)
 {
@@ -77,18 +66,16 @@ static int add_scores(evaluation *e, size_t m, const ed_batch *batch)
         double d = fabs(ed_difference(a[i], b[i]));
         s->max_diff = isnan(d) ? INFINITY : fmax(s->max_diff, d);
     }
+    ED_TRY(ed_check_labels(e->data, batch, e->samples, classes));
     for (int64_t i = 0; i < batch->size; i++) {
-        int64_t top = top_class(b + i * classes, classes);
+        int64_t top = ed_top_class(b + i * classes, classes);
         if (m == 0)
             e->first_top[i] = top;
         s->same += top == e->first_top[i];
-        if (!batch->labels)
+        int64_t label = batch->labels ? batch->labels[i] : ED_NO_LABEL;
+        if (label == ED_NO_LABEL)
             continue;
-        int64_t label = batch->labels[i];
-        ED_FAIL_IF(label < 0 || label >= classes, ED_EFORMAT,
-                   "%s: label %lld of sample %lld is out of range; the model has classes 0 to %lld",
-                   ed_dataset_name(e->data), (long long)label, (long long)(e->samples + i),
-                   (long long)classes - 1);
+        e->labelled += m == 0;
         s->top1 += top == label;
         s->top5 += in_top5(b + i * classes, classes, label);
     }
@@ -146,7 +133,6 @@ static int run(evaluation *e)
         ED_TRY(ed_dataset_next(e->data, &batch));
         if (!batch.size)
             return ED_OK;
-        e->labelled = batch.labels != NULL;
         for (size_t m = 0; m < e->count; m++) {
             ED_TRY(ed_runner_run(&e->runners[m], &batch));
             ED_TRY(add_scores(e, m, &batch));
@@ -159,12 +145,13 @@ static int run(evaluation *e)
 static void report(ed_eval_result *results, const evaluation *e)
 {
     double percent = e->samples ? 100.0 / (double)e->samples : 0.0;
+    double hit = e->labelled ? 100.0 / (double)e->labelled : 0.0;
     for (size_t m = 0; m < e->count; m++) {
         const score *s = &e->scores[m];
         results[m] = (ed_eval_result){
             .samples = e->samples,
-            .top1 = e->labelled ? (double)s->top1 * percent : -1.0,
-            .top5 = e->labelled ? (double)s->top5 * percent : -1.0,
+            .top1 = e->labelled ? (double)s->top1 * hit : -1.0,
+            .top5 = e->labelled ? (double)s->top5 * hit : -1.0,
             .agreement = (double)s->same * percent,
             .sqnr_db = ed_noise_decibel(&s->error),
             .max_rel = s->max_abs > 0 ? s->max_diff / s->max_abs : s->max_diff,

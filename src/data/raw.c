@@ -76,11 +76,10 @@ const void *ed_dataset_raw(const ed_dataset *d, size_t i, const ed_convert **how
 
 int ed_dataset_raw_judge(ed_dataset *d, int64_t nonfinite)
 {
-    ED_FAIL_IF(
-        nonfinite && !d->allow_nonfinite, ED_ENONFINITE,
-        "%s: %lld values of the samples are NaN or infinite after mean and std; repair them, "
-        "or go on with --allow-nonfinite",
-        d->path, (long long)nonfinite);
+    ED_FAIL_IF(nonfinite && !d->allow_nonfinite, ED_ENONFINITE,
+               "%s: %lld values of the samples are NaN or infinite after mean and std; repair them "
+               "(or see --allow-nonfinite of ed-calibrate, ed-eval, ed-bench)",
+               d->path, (long long)nonfinite);
     d->nonfinite += nonfinite;
     return ED_OK;
 }

@@ -114,10 +114,11 @@ static int judge(const ed_dataset *d, const ed_source *s, const ed_convert_bad *
                "%s: dataset '%s' has %lld values in the batch of sample %lld that the model's "
                "input of type %s cannot hold",
                d->path, s->data.name, (long long)bad->count, sample, ed_dtype_name(s->convert.to));
-    ED_FAIL_IF(bad->count && !d->allow_nonfinite, ED_ENONFINITE,
-               "%s: dataset '%s' gives NaN or infinity, first in sample %lld, %lld values in its "
-               "batch; repair the data, or go on with --allow-nonfinite",
-               d->path, s->data.name, sample, (long long)bad->count);
+    ED_FAIL_IF(
+        bad->count && !d->allow_nonfinite, ED_ENONFINITE,
+        "%s: dataset '%s' gives NaN or infinity, first in sample %lld, %lld values in its "
+        "batch; repair the data (or see --allow-nonfinite of ed-calibrate, ed-eval, ed-bench)",
+        d->path, s->data.name, sample, (long long)bad->count);
     return ED_OK;
 }
 

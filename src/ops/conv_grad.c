@@ -1,11 +1,14 @@
 /*
  * Gradients of convolutions (domain "ed"), with the attributes of the Conv:
  *
- * ConvInputGrad(dy [N, M, out...], w [M, C/group, kernel...]) {input_shape} -> dx [N, C, in...]
- *   dx[n, c, i] = sum over m, k of w[m, c, k] * dy[n, m, o]     where i = o * stride - pad + k *
- * dilation ConvWeightGrad(dy, x [N, C, in...]) {kernel_shape} -> dw [M, C/group, kernel...] [, db
- * [M]] dw[m, c, k] = sum over n, o of dy[n, m, o] * x[n, c, o * stride - pad + k * dilation] db[m]
- * = sum over n, o of dy[n, m, o]
+ *   ConvInputGrad(dy [N, M, out...], w [M, C/group, kernel...]) {input_shape} -> dx [N, C, in...]
+ *
+ *       dx[n, c, i] = sum over m, k of w[m, c, k] dy[n, m, o],  i = o stride - pad + k dilation
+ *
+ *   ConvWeightGrad(dy, x [N, C, in...]) {kernel_shape} -> dw [M, C/group, kernel...] [, db [M]]
+ *
+ *       dw[m, c, k] = sum over n, o of dy[n, m, o] x[n, c, o stride - pad + k dilation]
+ *       db[m]       = sum over n, o of dy[n, m, o]
  */
 #include "ops/conv.h"
 #include "ops/fast.h"

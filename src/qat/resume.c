@@ -84,10 +84,12 @@ done:
 
 static int check_provenance(const ed_trainer *t, const char *path, const char *text)
 {
-    json_t *mine, *theirs = text ? json_loads(text, 0, NULL) : NULL, *value;
+    json_t *mine, *theirs = NULL, *value;
     const char *key;
-    int rc = provenance(&mine, t);
-    ED_TRY(rc);
+    int rc = ED_OK;
+    ED_TRY(provenance(&mine, t));
+    if (text)
+        theirs = json_loads(text, 0, NULL);
     if (!json_is_object(theirs))
         rc = ed_error_set(ED_EFORMAT, "%s: it is no checkpoint of a training run", path);
     json_object_foreach(mine, key, value)

@@ -11,13 +11,12 @@
 #include "qat/trainer.h"
 
 #include "base/clock.h"
+#include "data/labels.h"
 #include "data/shuffle.h"
 #include "qat/validate.h"
 
 #include <math.h>
 #include <string.h>
-
-enum { NO_LABEL = -100 }; /* of CrossEntropyLoss: the sample does not count */
 
 /* ---- steps ---- */
 
@@ -27,13 +26,7 @@ static int check_labels(const ed_trainer *t, const ed_batch *batch)
                "%s: there is no dataset 'labels', which the loss '%s' needs; add it, or use "
                "'distill'",
                ed_dataset_name(t->train), t->settings.opts.loss);
-    for (int64_t i = 0; batch->labels && i < batch->size; i++) {
-        int64_t label = batch->labels[i];
-        ED_FAIL_IF(label != NO_LABEL && (label < 0 || label >= t->plan->classes), ED_EFORMAT,
-                   "%s: the label %lld is out of range; the model has classes 0 to %lld",
-                   ed_dataset_name(t->train), (long long)label, (long long)t->plan->classes - 1);
-    }
-    return ED_OK;
+    return ed_check_labels(t->train, batch, -1, t->plan->classes);
 }
 
 static int feed(ed_trainer *t, const ed_batch *batch)
@@ -280,6 +273,9 @@ static int end_epoch(ed_trainer *t, bool *go_on)
     ed_position *p = &t->at;
     ed_qat_report r = new_report(t);
     double begin = ed_clock_seconds();
+    ED_FAIL_IF(t->settings.loss == ED_LOSS_LABELS && !p->labelled, ED_ENOTFOUND,
+               "%s: none of its samples has a label, which the loss '%s' needs; use 'distill'",
+               ed_dataset_name(t->train), o->loss);
     r.epoch_end = true;
     r.step = p->step;
     r.loss = p->steps ? p->loss / (double)p->steps : NAN;

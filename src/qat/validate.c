@@ -3,22 +3,11 @@
 
 #include "base/mem.h"
 #include "data/device_feed.h"
+#include "data/labels.h"
 #include "data/raw.h"
 #include "exec/on_device.h"
 
 #include <math.h>
-
-static int64_t top_class(const float *row, int64_t classes)
-{
-    int64_t best = -1;
-    for (int64_t c = 0; c < classes; c++) {
-        if (isnan(row[c]))
-            return -1;
-        if (best < 0 || row[c] > row[best])
-            best = c;
-    }
-    return best;
-}
 
 void ed_count_correct(int64_t *correct, int64_t *labelled, const ed_tensor *logits,
                       const int64_t *labels, int64_t n)
@@ -27,10 +16,10 @@ void ed_count_correct(int64_t *correct, int64_t *labelled, const ed_tensor *logi
     const float *x = logits->data;
     *correct = *labelled = 0;
     for (int64_t i = 0; i < n; i++) {
-        if (labels[i] < 0)
+        if (labels[i] == ED_NO_LABEL)
             continue;
         ++*labelled;
-        *correct += top_class(x + i * classes, classes) == labels[i];
+        *correct += ed_top_class(x + i * classes, classes) == labels[i];
     }
 }
 
@@ -83,12 +72,7 @@ static int check_batch(const validation *v, const ed_batch *batch, const ed_tens
                    logits->shape.dim[0] != batch->size,
                ED_ESHAPE, "the model's logits are %s%s; validation needs float32 [N, classes]",
                ed_dtype_name(logits->dtype), ed_shape_format(text, sizeof text, &logits->shape));
-    for (int64_t i = 0; i < batch->size; i++)
-        ED_FAIL_IF(batch->labels[i] >= logits->shape.dim[1], ED_EFORMAT,
-                   "%s: label %lld of sample %lld is out of range; the model has classes 0 to %lld",
-                   ed_dataset_name(v->data), (long long)batch->labels[i],
-                   (long long)(v->samples + i), (long long)logits->shape.dim[1] - 1);
-    return ED_OK;
+    return ed_check_labels(v->data, batch, v->samples, logits->shape.dim[1]);
 }
 
 static int begin_feed(validation *v)
@@ -136,7 +120,7 @@ static int run_batch(validation *v, const ed_batch *batch)
     v->correct += correct;
     v->labelled += labelled;
     for (int64_t i = 0; i < batch->size; i++)
-        if (batch->labels[i] >= 0)
+        if (batch->labels[i] != ED_NO_LABEL)
             v->loss += cross_entropy((const float *)logits->data + i * logits->shape.dim[1],
                                      logits->shape.dim[1], batch->labels[i]);
     v->samples += batch->size;
@@ -152,9 +136,13 @@ static int run_all(validation *v)
         ed_batch batch;
         ED_TRY(ed_dataset_next(v->data, &batch));
         if (!batch.size)
-            return v->feed ? ed_device_feed_judge(v->feed) : ED_OK;
+            break;
         ED_TRY(run_batch(v, &batch));
     }
+    ED_FAIL_IF(!v->labelled, ED_ENOTFOUND,
+               "%s: none of its samples has a label, which validation needs",
+               ed_dataset_name(v->data));
+    return v->feed ? ed_device_feed_judge(v->feed) : ED_OK;
 }
 
 int ed_qat_validate(double *loss, double *accuracy, const ed_graph *quantized, ed_dataset *data,
@@ -166,9 +154,8 @@ int ed_qat_validate(double *loss, double *accuracy, const ed_graph *quantized, e
                                   .deterministic = opts->deterministic } };
     ED_TRY(ed_logits_graph(&v.graph, quantized));
     int rc = run_all(&v);
-    double n = v.labelled ? (double)v.labelled : 1.0;
-    *loss = v.loss / n;
-    *accuracy = 100.0 * (double)v.correct / n;
+    *loss = v.loss / (double)v.labelled; /* NaN after an error */
+    *accuracy = 100.0 * (double)v.correct / (double)v.labelled;
     ed_device_feed_free(v.feed);
     ed_free(v.views);
     ed_free(v.inputs);

@@ -86,6 +86,27 @@ static void without_labels_there_is_no_accuracy(void **state)
     assert_near(r[1].agreement, 40);
 }
 
+static void samples_without_a_label_are_left_out_of_accuracy(void **state)
+{
+    const char *const texts[] = { identity };
+    ed_eval_result r;
+    (void)state;
+    write_logits(logits[0], 5, (int64_t[]){ 0, -100, 5, 0, 4 });
+    for (int64_t batch = 1; batch <= 6; batch++) {
+        assert_int_equal(evaluate(&r, texts, 1, batch, NULL), ED_OK);
+        assert_int_equal(r.samples, 5);
+        assert_near(r.top1, 50);
+        assert_near(r.top5, 75);
+        assert_near(r.agreement, 100);
+    }
+    write_logits(logits[0], 2, (int64_t[]){ -100, -100 });
+    assert_int_equal(evaluate(&r, texts, 1, 2, NULL), ED_OK);
+    assert_true(r.top1 == -1 && r.top5 == -1);
+    write_logits(logits[0], 5, (int64_t[]){ 0, 0, -1, 0, 4 });
+    assert_int_equal(evaluate(&r, texts, 1, 2, NULL), ED_EFORMAT);
+    assert_non_null(strstr(ed_error_last(), "label -1 of sample 2"));
+}
+
 static void rows_with_nan_have_no_class(void **state)
 {
     static const float x[3][CLASSES] = { { 1, 2, 3, 4, 5, NAN },
@@ -307,6 +328,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scores_are_those_worked_out_by_hand),
         cmocka_unit_test(without_labels_there_is_no_accuracy),
+        cmocka_unit_test(samples_without_a_label_are_left_out_of_accuracy),
         cmocka_unit_test(rows_with_nan_have_no_class),
         cmocka_unit_test(nan_in_the_second_model_alone_is_the_worst_there_is),
         cmocka_unit_test(groups_are_sorted_worst_first),

@@ -11,6 +11,18 @@ $ ed-qat tiny.onnx -d data.h5 --checkpoint-every 2
 ! ed-qat: --checkpoint-every needs --checkpoint FILE, or --resume FILE
 ! Try *
 = 2
+$ ed-qat tiny.onnx -d data.h5 --freeze-observers 0.2
+! ed-qat: --freeze-observers has no effect without --scales ema
+! Try *
+= 2
+$ ed-qat tiny.onnx -d data.h5 --percentile 99 -m mse
+! ed-qat: --percentile has no effect without --method percentile
+! Try *
+= 2
+$ ed-qat tiny.onnx -d data.h5 --val-every 2
+! ed-qat: --val-every has no effect without --val FILE
+! Try *
+= 2
 $ ed-qat tiny.onnx -d data.h5 --optimizer best
 ! ed-qat: --optimizer: `best' is unknown; choose one of: sgd, adamw
 ! Try *
@@ -41,7 +53,7 @@ $ ed-qat tiny.onnx --data data.h5 --val data.h5 -b 16 -e 2
 > trained *
 >
 > 48 samples of data.h5
-> 6 steps, loss *, * s
+> 6 steps, *, *.* s
 > wrote tiny_qat.onnx
 ! ed-qat: epoch 1 of 2: loss *, top-1 * %; validation: loss *, top-1 * %; * images/s
 ! ed-qat: epoch 2 of 2: *
@@ -55,6 +67,8 @@ $ ed-qat -q -d data.h5 -b 16 -e 2 --seed 7 -o seed.onnx
 # Everything as JSON.
 $ ed-qat tiny.onnx -d data.h5 --val data.h5 -b 16 -e 1 --json -q | "$PYTHON" -c 'import json, sys; r = json.load(sys.stdin); print(r["steps"], [m["model"] for m in r["models"]], r["options"]["optimizer"])'
 > 3 ['float', 'calibrated', 'trained'] sgd
+$ ed-qat tiny.onnx -d data.h5 -b 16 -e 1 --json -q --momentum 0 --clip 2 --freeze 'conv*' --augment flip | "$PYTHON" -c 'import json, sys; r = json.load(sys.stdin); o = r["options"]; print(r["best_epoch"], [o[k] for k in ("momentum", "clip", "freeze", "augment", "device", "deterministic", "memory")])'
+> None [0.0, 2.0, ['conv*'], 'flip', 'cpu', False, 0]
 # What the written model answers is what was measured.
 $ ed-qat tiny.onnx -d data.h5 --val data.h5 -b 16 -e 2 --json -q -o j.onnx > a.json; ed-eval tiny.onnx j.onnx -d data.h5 --json > b.json; "$PYTHON" -c 'import json; a, b = (json.load(open(f)) for f in ("a.json", "b.json")); print(a["models"][2]["top1"] == b["models"][1]["top1"])'
 > True
@@ -94,7 +108,10 @@ $ ed-qat tiny_int8.onnx -d data.h5 -b 16 -e 1
 ! ed-qat: the model is quantized and there is no --teacher: it learns from the labels
 ! ed-qat: epoch 1 of 1: *
 $ ed-qat tiny_int8.onnx -d data.h5 --bits-w 4
-! ed-qat: tiny_int8.onnx: it is quantized already; --bits-w and --bits-a are for a float model
+! ed-qat: tiny_int8.onnx: it is quantized already; --bits-w is for a float model
+= 1
+$ ed-qat tiny_int8.onnx -d data.h5 --calib data.h5
+! ed-qat: tiny_int8.onnx: it is quantized already; --calib is for a float model
 = 1
 $ ed-qat tiny_int8.onnx -d data.h5 --loss distill
 ! ed-qat: the loss 'distill' needs a teacher, the float model
@@ -159,13 +176,13 @@ $ ed-qat tiny.onnx -d data.h5 -o none/a.onnx
 # Bad data and models.
 $ ed-qat -q tiny.onnx -d no_labels.h5 -b 16 -e 1 -o n.onnx
 $ ed-qat -q tiny.onnx -d no_labels.h5 --loss labels
-! ed-qat: step 1 of epoch 1: no_labels.h5: there is no dataset 'labels', which the loss 'labels' needs; add it, or use 'distill'
+! ed-qat: no_labels.h5: *'labels'*
 = 1
 $ ed-qat -q tiny.onnx -d data.h5 --val no_labels.h5
 ! ed-qat: no_labels.h5: *labels*
 = 1
 $ ed-qat -q tiny.onnx -d high_label.h5 --loss labels
-! ed-qat: step 1 of epoch 1: high_label.h5: the label 9 is out of range; the model has classes 0 to 3
+! ed-qat: step 1 of epoch 1: high_label.h5: label 9 is out of range; the model has classes 0 to 3, -100 leaves a sample out
 = 1
 $ ed-qat -q tiny.onnx -d nan.h5
 ! ed-qat: *nan.h5*

@@ -13,6 +13,7 @@
 
 static const char train_path[] = "test_train.h5", val_path[] = "test_val.h5";
 static const char check_path[] = "test_train_check.h5", log_path[] = "test_train.csv";
+static const char previous_path[] = "test_train_check.h5.previous";
 
 enum { SAMPLES = 45, BATCH = 8, BATCHES = 6 /* of an epoch: the last one is filled up */ };
 
@@ -332,6 +333,7 @@ static void test_resume(void **unused)
             assert_true(run_to_end(&cases[i], i == 1, at) == straight);
     }
     unlink(check_path);
+    unlink(previous_path);
 }
 
 /* Checkpoints of other runs are refused with what differs. */
@@ -363,6 +365,7 @@ static void test_mismatch(void **unused)
     assert_int_equal(j.result.steps, 4 * BATCHES);
     finish(&j);
     unlink(check_path);
+    unlink(previous_path);
 }
 
 /* ---- options ---- */
