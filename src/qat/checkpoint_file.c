@@ -81,9 +81,10 @@ static int check_file(const char *path)
 /* A second name for the file, which replaces what had that name; false: links are not possible. */
 static bool link_as(const char *path, const char *previous)
 {
-    char *link = ed_asprintf("%s.tmp-%ld", previous, (long)getpid());
+    char *link = ed_asprintf("%s.tmp-%ld-0", previous, (long)getpid());
     if (!link)
         return false;
+    ed_atomic_clean(previous);
     unlink(link);
     bool linked = linkat(AT_FDCWD, path, AT_FDCWD, link, AT_SYMLINK_FOLLOW) == 0 &&
                   rename(link, previous) == 0;

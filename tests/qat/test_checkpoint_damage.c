@@ -240,7 +240,7 @@ static void where_links_fail_a_copy(void **state)
 {
     (void)state;
     char obstacle[64];
-    snprintf(obstacle, sizeof obstacle, PREVIOUS ".tmp-%ld", (long)getpid());
+    snprintf(obstacle, sizeof obstacle, PREVIOUS ".tmp-%ld-0", (long)getpid());
     assert_int_equal(mkdir(obstacle, 0700), 0);
     for (int k = 1; k < 4; k++)
         write_number(k);
