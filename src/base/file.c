@@ -1,12 +1,21 @@
-/* Write aside, fsync, rename (POSIX: rename(2) replaces atomically). */
+/*
+ * Write aside, fsync, rename (POSIX: rename(2) replaces atomically).
+ *
+ * A temporary is locked as long as it is written. The lock ends with its process, however that
+ * ends, so one without a lock was left by a process that was killed; whoever writes the same file
+ * next removes it.
+ */
 #include "base/file.h"
 
 #include "base/mem.h"
 
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,6 +43,73 @@ static void release(ed_atomic_file *file)
     ed_free(file->path);
     ed_free(file->temporary);
     ed_free(file);
+}
+
+/* ---- what killed processes left ---- */
+
+static const char *skip_number(const char *text)
+{
+    const char *end = text;
+    while (isdigit((unsigned char)*end))
+        end++;
+    return end > text ? end : NULL;
+}
+
+/* Is it "<base>.tmp-<pid>-<number>"? */
+static bool is_temporary(const char *name, const char *base)
+{
+    const char mark[] = ".tmp-";
+    size_t n = strlen(base);
+    if (strncmp(name, base, n) != 0 || strncmp(name + n, mark, sizeof mark - 1) != 0)
+        return false;
+    const char *end = skip_number(name + n + sizeof mark - 1);
+    end = end && *end == '-' ? skip_number(end + 1) : NULL;
+    return end && !*end;
+}
+
+static void remove_unlocked(int folder, const char *name)
+{
+    struct stat st;
+    int fd = openat(folder, name, O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        (void)unlinkat(folder, name, 0);
+    close(fd);
+}
+
+void ed_atomic_clean(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    char *folder = ed_path_beside(path, ".");
+    DIR *dir = folder ? opendir(folder) : NULL;
+    for (struct dirent *e = dir ? readdir(dir) : NULL; e; e = readdir(dir))
+        if (is_temporary(e->d_name, base))
+            remove_unlocked(dirfd(dir), e->d_name);
+    if (dir)
+        closedir(dir);
+    ed_free(folder);
+}
+
+/* ---- writing ---- */
+
+/* A new, locked file. One that has no name any more was taken for left before it had its lock. */
+static FILE *create_locked(const char *path)
+{
+    enum { TRIES = 8 };
+    for (int i = 0; i < TRIES; i++) {
+        struct stat st;
+        (void)unlink(path);
+        FILE *f = fopen(path, "wbx");
+        if (!f)
+            return NULL;
+        (void)flock(fileno(f), LOCK_EX | LOCK_NB); /* not every file system can */
+        if (fstat(fileno(f), &st) == 0 && st.st_nlink > 0)
+            return f;
+        fclose(f);
+    }
+    errno = EBUSY;
+    return NULL;
 }
 
 int ed_atomic_open(ed_atomic_file **out, const char *path)
@@ -65,7 +141,8 @@ int ed_atomic_open(ed_atomic_file **out, const char *path)
         if (atomic_compare_exchange_strong(&open_temporaries[i], &nobody, file->temporary))
             file->slot = i;
     }
-    file->stream = fopen(file->temporary, "wb");
+    ed_atomic_clean(file->path);
+    file->stream = create_locked(file->temporary);
     if (!file->stream) {
         fail_io("write", path);
         rc = ED_EIO;
@@ -83,11 +160,6 @@ done:
 FILE *ed_atomic_stream(ed_atomic_file *file)
 {
     return file->stream;
-}
-
-const char *ed_atomic_path(const ed_atomic_file *file)
-{
-    return file->temporary;
 }
 
 static void sync_folder(const char *path)
@@ -139,6 +211,8 @@ void ed_atomic_abort_all(void)
         if (open_temporaries[i])
             unlink(open_temporaries[i]);
 }
+
+/* ---- reading ---- */
 
 int ed_file_read(void **data, size_t *size, const char *path)
 {

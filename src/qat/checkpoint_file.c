@@ -78,32 +78,59 @@ static int check_file(const char *path)
 
 /* ---- writing ---- */
 
-/* A second name for the file, which replaces what had that name; false: links are not possible. */
-static bool link_as(const char *path, const char *previous)
+/*
+ * The file that is replaced, until it takes the place of <path>.previous: by a second name or,
+ * where links are not possible, as a copy. It does so only when the new file is there: whenever a
+ * process is killed, both names are of sound checkpoints, and of different ones.
+ */
+typedef struct kept_file {
+    char *link;
+    ed_atomic_file *copy;
+} kept_file;
+
+static bool link_old(kept_file *kept, const char *path, const char *previous)
 {
-    char *link = ed_asprintf("%s.tmp-%ld", previous, (long)getpid());
-    if (!link)
+    ed_atomic_clean(previous);
+    kept->link = ed_asprintf("%s.tmp-%ld-0", previous, (long)getpid());
+    if (!kept->link)
         return false;
-    unlink(link);
-    bool linked = linkat(AT_FDCWD, path, AT_FDCWD, link, AT_SYMLINK_FOLLOW) == 0 &&
-                  rename(link, previous) == 0;
-    unlink(link); /* stays when both names are of one file */
-    ed_free(link);
-    return linked;
+    unlink(kept->link);
+    if (linkat(AT_FDCWD, path, AT_FDCWD, kept->link, AT_SYMLINK_FOLLOW) == 0)
+        return true;
+    ed_free(kept->link);
+    kept->link = NULL;
+    return false;
 }
 
-static int copy_as(const char *path, const char *previous)
+static int copy_old(kept_file *kept, const char *path, const char *previous)
 {
     void *data;
     size_t size;
-    ed_atomic_file *file = NULL;
     ED_TRY(ed_file_read(&data, &size, path));
-    int rc = ed_atomic_open(&file, previous);
-    if (rc == ED_OK) {
-        (void)fwrite(data, 1, size, ed_atomic_stream(file)); /* the stream remembers a failure */
-        rc = ed_atomic_commit(file);
-    }
+    int rc = ed_atomic_open(&kept->copy, previous);
+    if (rc == ED_OK)
+        (void)fwrite(data, 1, size, ed_atomic_stream(kept->copy)); /* it remembers a failure */
     ed_free(data);
+    return rc;
+}
+
+static int keep_old(kept_file *kept, const char *path, const char *previous)
+{
+    return link_old(kept, path, previous) ? ED_OK : copy_old(kept, path, previous);
+}
+
+/* Takes the place of the one before it if rc, the new file's, is ED_OK. */
+static int put_old(kept_file *kept, const char *previous, int rc)
+{
+    if (kept->copy && rc == ED_OK)
+        return ed_atomic_commit(kept->copy);
+    ed_atomic_abort(kept->copy);
+    if (!kept->link)
+        return rc;
+    if (rc == ED_OK && rename(kept->link, previous) != 0)
+        rc = ed_error_set(ED_EIO, "%s: cannot write: %s", previous, strerror(errno));
+    unlink(kept->link); /* it stays when both names are of one file */
+    ed_free(kept->link);
     return rc;
 }
 
@@ -124,6 +151,7 @@ static int write_sealed(ed_atomic_file *file, const char *path, const void *imag
 static int replace_file(const char *path, const char *previous, const void *image, size_t size)
 {
     ed_atomic_file *file = NULL;
+    kept_file kept = { 0 };
     ED_TRY(ed_atomic_open(&file, path));
     int old = check_file(path), rc = ED_OK;
     if (old == ED_EMISMATCH)
@@ -134,11 +162,12 @@ static int replace_file(const char *path, const char *previous, const void *imag
     if (rc == ED_OK)
         rc = write_sealed(file, path, image, size);
     if (rc == ED_OK && old == ED_OK)
-        rc = link_as(path, previous) ? ED_OK : copy_as(path, previous);
+        rc = keep_old(&kept, path, previous);
     if (rc == ED_OK)
-        return ed_atomic_commit(file);
-    ed_atomic_abort(file);
-    return rc;
+        rc = ed_atomic_commit(file);
+    else
+        ed_atomic_abort(file);
+    return put_old(&kept, previous, rc);
 }
 
 int ed_checkpoint_write(const ed_checkpoint *c, const char *path)

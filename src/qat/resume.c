@@ -174,6 +174,7 @@ int ed_trainer_checkpoint(const ed_trainer *t)
     ed_checkpoint *c;
     if (!t->settings.opts.checkpoint)
         return ED_OK;
+    ED_TRY(ed_log_flush(t));
     ED_TRY(ed_checkpoint_new(&c));
     int rc = fill(c, t);
     if (rc == ED_OK)

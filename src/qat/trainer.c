@@ -292,8 +292,8 @@ static int end_epoch(ed_trainer *t, bool *go_on)
                         .best_accuracy = p->best_accuracy,
                         .best_val_loss = p->best_val_loss,
                         .best_loss = p->best_loss };
-    ED_TRY(ed_trainer_checkpoint(t));
-    return tell(t, &r, go_on);
+    ED_TRY(tell(t, &r, go_on)); /* the checkpoint is of a run that has told it */
+    return ed_trainer_checkpoint(t);
 }
 
 static bool has_patience(const ed_trainer *t)

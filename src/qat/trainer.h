@@ -49,9 +49,11 @@ int ed_trainer_checkpoint(const ed_trainer *t);
 int ed_trainer_resume(ed_trainer *t);
 
 /* ---- training_log.c ---- */
-/* Open opts.log, if there is one: a new file, or at the end of the old one when resuming. */
+/* Open opts.log, if there is one: a new file, or the old one up to t->at when resuming. ED_EIO;
+ * ED_EFORMAT: the old one is no log. */
 int ed_log_open(ed_trainer *t);
 int ed_log_add(ed_trainer *t, const ed_qat_report *r);
+int ed_log_flush(const ed_trainer *t);
 int ed_log_close(ed_trainer *t);
 
 #endif

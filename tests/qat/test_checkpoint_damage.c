@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- damage ---- */
@@ -235,12 +236,46 @@ static void through_a_symbolic_link(void **state)
     remove_files();
 }
 
+static int number_in(const char *path)
+{
+    ed_checkpoint *c = read_good(path);
+    const float *x = ed_checkpoint_get(c, "a/w")->data;
+    int number = (int)(x[0] / 1000);
+    expect_number(c, number);
+    ed_checkpoint_free(c);
+    return number;
+}
+
+static void killed_at_any_moment_two_are_sound(void **state)
+{
+    (void)state;
+    struct stat a, b;
+    write_number(1);
+    write_number(2);
+    for (int kill_at = 0; kill_at < 40; kill_at++) {
+        pid_t child = fork();
+        assert_true(child >= 0);
+        for (int k = number_in(PATH) + 1; child == 0; k++)
+            write_number(k);
+        usleep(
+            (useconds_t)(3000 + 397 * kill_at)); /* so that it falls into another place each time */
+        kill(child, SIGKILL);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        assert_true(number_in(PREVIOUS) < number_in(PATH));
+        assert_int_equal(stat(PATH, &a) | stat(PREVIOUS, &b), 0);
+        assert_true(a.st_ino != b.st_ino);
+    }
+    write_number(0);
+    assert_int_equal(system("ls | grep -q " PATH ".*tmp") != 0, 1); /* nothing is left */
+    remove_files();
+}
+
 /* A folder stands where the second name would be made, so the file is copied. */
 static void where_links_fail_a_copy(void **state)
 {
     (void)state;
     char obstacle[64];
-    snprintf(obstacle, sizeof obstacle, PREVIOUS ".tmp-%ld", (long)getpid());
+    snprintf(obstacle, sizeof obstacle, PREVIOUS ".tmp-%ld-0", (long)getpid());
     assert_int_equal(mkdir(obstacle, 0700), 0);
     for (int k = 1; k < 4; k++)
         write_number(k);
@@ -293,6 +328,7 @@ int main(void)
         cmocka_unit_test(only_sound_ones_are_kept),
         cmocka_unit_test(a_file_of_another_kind_is_not_lost),
         cmocka_unit_test(through_a_symbolic_link),
+        cmocka_unit_test(killed_at_any_moment_two_are_sound),
         cmocka_unit_test(where_links_fail_a_copy),
         cmocka_unit_test(a_full_disk_keeps_the_old_files),
     };

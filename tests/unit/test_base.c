@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void test_error_sentence(void **state)
@@ -265,6 +266,53 @@ static void test_atomic_files(void **state)
     assert_int_equal(unlink("a.txt") | unlink("link") | chdir("..") | rmdir(folder), 0);
 }
 
+/* A child that is killed while it writes `path`. */
+static void leave_temporary(const char *path)
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        ed_atomic_file *f;
+        if (ed_atomic_open(&f, path) == ED_OK)
+            raise(SIGKILL);
+        _exit(1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+}
+
+/* The next one who writes the file removes them; other files, and those being written, stay. */
+static void test_what_killed_processes_left(void **state)
+{
+    (void)state;
+    static const char *const others[] = { "a.txt.tmp-", "a.txt.tmp-1", "a.txt.tmp-1-",
+                                          "a.txt.tmp-1-2x", "b.txt.tmp-1-2" };
+    char folder[] = "left-XXXXXX";
+    ed_atomic_file *open;
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(chdir(folder), 0);
+    for (size_t i = 0; i < ED_LENGTH(others); i++)
+        fclose(fopen(others[i], "w"));
+    write_text("a.txt", "old", true);
+    int kept = count_files();
+    for (int i = 0; i < 3; i++)
+        leave_temporary("a.txt"); /* each removes that of the one before it */
+    assert_int_equal(count_files(), kept + 1);
+    assert_content("a.txt", "old");
+    assert_int_equal(ed_atomic_open(&open, "a.txt"), ED_OK);
+    assert_int_equal(count_files(), kept + 1);
+    fputs("slow", ed_atomic_stream(open));
+    write_text("a.txt", "quick", true);
+    assert_content("a.txt", "quick");
+    assert_int_equal(ed_atomic_commit(open), ED_OK);
+    assert_content("a.txt", "slow");
+    assert_int_equal(count_files(), kept);
+    for (size_t i = 0; i < ED_LENGTH(others); i++)
+        assert_int_equal(unlink(others[i]), 0);
+    assert_int_equal(unlink("a.txt") | chdir("..") | rmdir(folder), 0);
+}
+
 static void test_full_disk_keeps_the_old_file(void **state)
 {
     (void)state;
@@ -317,6 +365,7 @@ int main(void)
         cmocka_unit_test(test_strbuf),
         cmocka_unit_test(test_parallel),
         cmocka_unit_test(test_atomic_files),
+        cmocka_unit_test(test_what_killed_processes_left),
         cmocka_unit_test(test_full_disk_keeps_the_old_file),
         cmocka_unit_test(test_reading_files),
     };
