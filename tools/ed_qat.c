@@ -268,6 +268,7 @@ static int evaluate(job *j, const char *name)
     ed_eval_result results[2];
     ed_eval_options options = { .device = j->device,
                                 .precision = j->s->precision,
+                                .autotune = j->s->autotune,
                                 .progress = tool_progress };
     if (!j->val)
         return ED_OK;

@@ -93,5 +93,6 @@ ed_qat_options tool_qat_options(const settings *s)
         .patience = s->patience,
         .memory = s->memory,
         .precision = s->precision,
+        .autotune = s->autotune,
     };
 }
