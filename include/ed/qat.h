@@ -86,7 +86,7 @@ typedef struct ed_qat_result {
 
 /**
  * Train a quantized graph in place: its initializers and scales become the trained ones (of the
- * best epoch by validation; of the last one without).
+ * best epoch by validation, or stay where none is better; of the last one without).
  * @param graph    quantized (FakeQuantize nodes with their scales)
  * @param teacher  the float model (also transformed: it runs faster); NULL with loss "labels"
  * @param train    training samples; read shuffled, from now on too. Its batch is the step's:
