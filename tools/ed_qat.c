@@ -19,7 +19,8 @@ static const char description[] =
     "trained as it is, with --teacher for the float model. What trains is the graph that deploys: "
     "weights are quantized anew in each step, gradients pass through rounding.\n\n"
     "With --val the accuracy of the model as it would be written is measured after each epoch, and "
-    "the best epoch is kept. With --resume a run that was stopped goes on where it was, bit for "
+    "the best epoch is kept, or the model as it came in where none is better. With --resume a run "
+    "that was stopped goes on where it was, bit for "
     "bit.\n\n"
     "Without a MODEL the data's attribute `model' names it; without data too, the command runs on "
     "the demo, handwritten digits. The output is replaced whole or not at "
@@ -268,6 +269,7 @@ static int evaluate(job *j, const char *name)
     ed_eval_result results[2];
     ed_eval_options options = { .device = j->device,
                                 .precision = j->s->precision,
+                                .autotune = j->s->autotune,
                                 .progress = tool_progress };
     if (!j->val)
         return ED_OK;

@@ -94,8 +94,7 @@ static const char *check_device(const char *text)
 /* ---- the table ---- */
 
 #define FIELD(name) offsetof(settings, name)
-#define FORWARD     (CMD_CALIBRATE | CMD_EVAL | CMD_TRANSFORM | CMD_INSPECT | CMD_RUN | CMD_BENCH)
-#define ALL         (FORWARD | CMD_QAT)
+#define ALL         (CMD_CALIBRATE | CMD_EVAL | CMD_TRANSFORM | CMD_INSPECT | CMD_RUN | CMD_BENCH | CMD_QAT)
 #define WITH_DATA   (CMD_CALIBRATE | CMD_EVAL | CMD_TRANSFORM | CMD_BENCH)
 #define TRAINS      (CMD_QAT | CMD_BENCH)
 
@@ -317,7 +316,7 @@ static const option_row option_rows[] = {
     { ALL, 0, "precision", "PRECISION", machine,
       "on a GPU: tf32 (float32, products of shorter mantissas), fp32 or bf16 (faster, and coarser)",
       NULL, OPTION_CHOICE, FIELD(precision), 0, 0, ed_precision_at, NULL },
-    { FORWARD, 0, "autotune", NULL, machine,
+    { ALL, 0, "autotune", NULL, machine,
       "on a GPU: time the kernels that could run a convolution and keep the fastest for this and "
       "later runs, in ~/.cache/ed or the folder that ED_CACHE_DIR names",
       NULL, OPTION_FLAG, FIELD(autotune), 0, 0, NULL, NULL },

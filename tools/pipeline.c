@@ -61,8 +61,11 @@ static double zero_is_none(const settings *s, const char *option, double value)
 /* A grid of 4 bits wants larger steps (measured, CIFAR-10). */
 static double learning_rate(const settings *s)
 {
-    bool coarse = s->bits_w && strcmp(s->bits_w, "4") == 0;
-    return coarse && !option_given(s, "lr") ? 2 * s->learning_rate : s->learning_rate;
+    ed_qat_options standard = { 0 };
+    if (!s->bits_w || strcmp(s->bits_w, "4") != 0 || option_given(s, "lr"))
+        return s->learning_rate;
+    ed_qat_defaults(&standard);
+    return 2 * standard.learning_rate;
 }
 
 ed_qat_options tool_qat_options(const settings *s)
@@ -93,5 +96,6 @@ ed_qat_options tool_qat_options(const settings *s)
         .patience = s->patience,
         .memory = s->memory,
         .precision = s->precision,
+        .autotune = s->autotune,
     };
 }

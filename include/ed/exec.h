@@ -33,10 +33,9 @@ typedef struct ed_exec_options {
     bool deterministic; /**< the same bits in each run, whatever else the graph holds: on a GPU
                            gradients of convolutions, on the CPU sums into an operand's memory */
     bool profile;       /**< on a GPU: measure every step, which makes the run slower */
-    bool
-        no_outputs; /**< nobody reads the outputs: on a GPU, ed_exec_run() need not wait for them */
-    bool reference; /**< only reference kernels, no fusion: the readable specification */
-    const char *const *observed; /**< values whose content ed_exec_observe() will ask for */
+    bool no_outputs;    /**< nobody reads the outputs: on a GPU, ed_exec_run() does not wait */
+    bool reference;     /**< only reference kernels, no fusion: the readable specification */
+    const char *const *observed; /**< what ed_exec_set_observer() is to show */
     size_t observed_count;
     bool observe_plain; /**< hand observed values over in row-major order, without padding */
     ed_exec *share;     /**< an executor of the same graph and device whose prepacked weights are

@@ -60,11 +60,12 @@ typedef struct ed_qat_options {
     bool deterministic;
     int64_t val_every, patience; /**< epochs; 0: each; 0: never stops early */
     int64_t memory; /**< bytes for activations: above, they are recomputed; 0: no limit */
-    const char *device, *precision;
-    const char *checkpoint;   /**< file to write after each epoch; NULL: none */
-    int64_t checkpoint_every; /**< steps between checkpoints too; 0: epochs alone */
-    const char *resume;       /**< checkpoint to go on from; NULL: begin anew */
-    const char *log;          /**< CSV file; NULL: none */
+    const char *device, *precision; /**< as in ed_exec_options */
+    bool autotune;                  /**< likewise */
+    const char *checkpoint;         /**< file to write after each epoch; NULL: none */
+    int64_t checkpoint_every;       /**< steps between checkpoints too; 0: epochs alone */
+    const char *resume;             /**< checkpoint to go on from; NULL: begin anew */
+    const char *log;                /**< CSV file; NULL: none */
     ed_qat_report_fn report;
     void *report_ctx;
 } ed_qat_options;
@@ -85,7 +86,7 @@ typedef struct ed_qat_result {
 
 /**
  * Train a quantized graph in place: its initializers and scales become the trained ones (of the
- * best epoch by validation; of the last one without).
+ * best epoch by validation, or stay where none is better; of the last one without).
  * @param graph    quantized (FakeQuantize nodes with their scales)
  * @param teacher  the float model (also transformed: it runs faster); NULL with loss "labels"
  * @param train    training samples; read shuffled, from now on too. Its batch is the step's:

@@ -18,6 +18,7 @@ static ed_exec_options exec_options(const ed_trainer *t)
     const ed_qat_options *o = &t->settings.opts;
     return (ed_exec_options){ .device = o->device,
                               .precision = o->precision,
+                              .autotune = o->autotune,
                               .no_outputs = true, /* on a device they stay there */
                               .deterministic = o->deterministic || on_cpu(o) };
 }

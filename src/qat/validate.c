@@ -151,6 +151,7 @@ int ed_qat_validate(double *loss, double *accuracy, const ed_graph *quantized, e
     validation v = { .data = data,
                      .options = { .device = opts->device,
                                   .precision = opts->precision,
+                                  .autotune = opts->autotune,
                                   .deterministic = opts->deterministic } };
     ED_TRY(ed_logits_graph(&v.graph, quantized));
     int rc = run_all(&v);

@@ -69,6 +69,10 @@ $ ed-qat tiny.onnx -d data.h5 --val data.h5 -b 16 -e 1 --json -q | "$PYTHON" -c 
 > 3 ['float', 'calibrated', 'trained'] sgd
 $ ed-qat tiny.onnx -d data.h5 -b 16 -e 1 --json -q --momentum 0 --clip 2 --freeze 'conv*' --augment flip | "$PYTHON" -c 'import json, sys; r = json.load(sys.stdin); o = r["options"]; print(r["best_epoch"], [o[k] for k in ("momentum", "clip", "freeze", "augment", "device", "deterministic", "memory")])'
 > None [0.0, 2.0, ['conv*'], 'flip', 'cpu', False, 0]
+$ for o in '--bits-w 4' '--bits-w 4 --lr 0.25' '--bits-w 8'; do ed-qat tiny.onnx -d data.h5 -b 16 -e 1 --json -q $o | grep learning_rate; done
+>     "learning_rate": 0.001,
+>     "learning_rate": 0.25,
+>     "learning_rate": 0.0005,
 # What the written model answers is what was measured.
 $ ed-qat tiny.onnx -d data.h5 --val data.h5 -b 16 -e 2 --json -q -o j.onnx > a.json; ed-eval tiny.onnx j.onnx -d data.h5 --json > b.json; "$PYTHON" -c 'import json; a, b = (json.load(open(f)) for f in ("a.json", "b.json")); print(a["models"][2]["top1"] == b["models"][1]["top1"])'
 > True

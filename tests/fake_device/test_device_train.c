@@ -13,12 +13,25 @@
 #include <unistd.h>
 
 static const char path[] = "test_device_train.h5", bytes_path[] = "test_device_train_u8.h5";
+static const char pair_path[] = "test_device_train_pair.h5";
+static const char two_inputs[] = "graph t opset 17\ninput x: f32[N, 6]\ninput z: f32[N, 4]\n"
+                                 "const w1: f32[6, 16] = random(1)\nconst b1: f32[16] = random(2)\n"
+                                 "const w2: f32[4, 16] = random(3)\nconst b2: f32[16] = random(4)\n"
+                                 "const w3: f32[16, 3] = random(5)\n"
+                                 "a = Gemm(x, w1, b1)\nb = Gemm(z, w2, b2)\nc = Add(a, b)\n"
+                                 "d = Relu(c)\ny = MatMul(d, w3)\noutput y\n";
 
 enum { SAMPLES = 32, BATCH = 8 };
 
-static ed_graph *train(const char *device, const char *data_path, const ed_qat_options *given)
+/* What is trained, on which data. */
+typedef struct task {
+    const char *model, *data_path;
+} task;
+
+static ed_graph *train(const char *device, const task *of, const ed_qat_options *given)
 {
-    ed_graph *graph = toy_quantized(toy_mlp, 0.05f), *teacher = graph_from(toy_mlp, true);
+    const char *data_path = of->data_path;
+    ed_graph *graph = toy_quantized(of->model, 0.05f), *teacher = graph_from(of->model, true);
     ed_dataset *data = toy_open(data_path, graph, BATCH), *val = toy_open(data_path, graph, 5);
     ed_qat_result result;
     ed_qat_options opts = *given;
@@ -35,10 +48,10 @@ static ed_graph *train(const char *device, const char *data_path, const ed_qat_o
 }
 
 /* Kernels of the device for all nodes, or for Relu alone. */
-static ed_graph *train_there(bool all, const char *data_path, const ed_qat_options *opts)
+static ed_graph *train_there(bool all, const task *of, const ed_qat_options *opts)
 {
     setenv("FAKE_ALL", all ? "1" : "0", 1);
-    ed_graph *graph = train("cuda", data_path, opts);
+    ed_graph *graph = train("cuda", of, opts);
     unsetenv("FAKE_ALL");
     return graph;
 }
@@ -64,11 +77,12 @@ static const ed_qat_options cases[] = {
     { .loss = "both", .freeze = frozen, .freeze_count = 1, .momentum = ED_QAT_NONE },
 };
 
-static void compare(const char *data_path, const ed_qat_options *opts)
+static void compare(const char *model, const char *data_path, const ed_qat_options *opts)
 {
-    ed_graph *here = train("cpu", data_path, opts);
-    ed_graph *steps = train_there(false, data_path, opts);
-    ed_graph *whole = train_there(true, data_path, opts);
+    const task of = { model, data_path };
+    ed_graph *here = train("cpu", &of, opts);
+    ed_graph *steps = train_there(false, &of, opts);
+    ed_graph *whole = train_there(true, &of, opts);
     assert_near(here, steps);
     assert_true(toy_hash(whole) == toy_hash(steps));
     ed_graph_free(here);
@@ -80,14 +94,48 @@ static void test_train(void **unused)
 {
     (void)unused;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        compare(path, &cases[i]);
+        compare(toy_mlp, path, &cases[i]);
 }
 
 static void test_bytes(void **unused)
 {
     (void)unused;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        compare(bytes_path, &cases[i]);
+        compare(toy_mlp, bytes_path, &cases[i]);
+}
+
+/* As numbers, which wait in page-locked memory, and as bytes. */
+static void write_pair(bool bytes)
+{
+    float x[SAMPLES * (TOY_FEATURES + 4)];
+    uint8_t u8[SAMPLES * (TOY_FEATURES + 4)];
+    int64_t labels[SAMPLES];
+    fill_numbers(x, (int64_t)(sizeof x / sizeof x[0]), 3);
+    for (size_t i = 0; i < sizeof u8; i++)
+        u8[i] = (uint8_t)(i * 37 % 11);
+    for (int i = 0; i < SAMPLES; i++)
+        labels[i] = i % TOY_CLASSES;
+    hid_t file = h5_create(pair_path), f32 = H5T_NATIVE_FLOAT, byte = H5T_NATIVE_UINT8;
+    const hid_t type = bytes ? byte : f32;
+    const void *first = bytes ? (const void *)u8 : x;
+    const void *second = bytes ? (const void *)(u8 + SAMPLES * TOY_FEATURES)
+                               : (const void *)(x + SAMPLES * TOY_FEATURES);
+    h5_dataset(file, &(h5_spec){ "x", type, type, 2, { SAMPLES, TOY_FEATURES }, first, 0 });
+    h5_dataset(file, &(h5_spec){ "z", type, type, 2, { SAMPLES, 4 }, second, 0 });
+    h5_dataset(file, &(h5_spec){
+                         "labels", H5T_NATIVE_INT64, H5T_NATIVE_INT64, 1, { SAMPLES }, labels, 0 });
+    h5_close(file);
+}
+
+static void test_two_inputs(void **unused)
+{
+    (void)unused;
+    for (int bytes = 0; bytes < 2; bytes++) {
+        write_pair(bytes);
+        for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+            compare(two_inputs, pair_path, &cases[i]);
+    }
+    unlink(pair_path);
 }
 
 /* ---- failures ---- */
@@ -218,9 +266,10 @@ static int remove_data(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_train), cmocka_unit_test(test_bytes),
-                                        cmocka_unit_test(test_nonfinite),
-                                        cmocka_unit_test(test_teacher),
-                                        cmocka_unit_test(test_memory) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_train),      cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_two_inputs), cmocka_unit_test(test_nonfinite),
+        cmocka_unit_test(test_teacher),    cmocka_unit_test(test_memory)
+    };
     return cmocka_run_group_tests(tests, write_data, remove_data);
 }
