@@ -20,8 +20,11 @@ static const char description[] =
     "weights are quantized anew in each step, gradients pass through rounding.\n\n"
     "With --val the accuracy of the model as it would be written is measured after each epoch, and "
     "the best epoch is kept, or the model as it came in where none is better. With --resume a run "
-    "that was stopped goes on where it was, bit for "
-    "bit.\n\n"
+    "that was stopped, or killed, goes on where it was, bit for bit.\n\n"
+    "The same command gives the same bits where these are the same: the number of threads (give "
+    "--threads; the default is that of the machine), --memory, --device and --precision, the kind "
+    "of processor or GPU, and the versions of this program and its libraries; on a GPU with "
+    "--deterministic alone.\n\n"
     "Without a MODEL the data's attribute `model' names it; without data too, the command runs on "
     "the demo, handwritten digits. The output is replaced whole or not at "
     "all, and never the input.";
