@@ -73,6 +73,11 @@ static const char *choice_of(const settings *s, const char *option)
     return s->loss ? s->loss : ed_loss_at(0)->name;
 }
 
+static bool validates(const settings *s)
+{
+    return s->val || tool_demo_wanted(s);
+}
+
 static const char *check_effect(const settings *s)
 {
     static char text[256];
@@ -84,15 +89,16 @@ static const char *check_effect(const settings *s)
                  n->choice);
         return text;
     }
-    return option_given(s, "val-every") && !s->val ? "--val-every has no effect without --val FILE"
-                                                   : NULL;
+    return option_given(s, "val-every") && !validates(s)
+               ? "--val-every has no effect without --val FILE"
+               : NULL;
 }
 
 static const char *check(const settings *s)
 {
     if (!s->data && !tool_demo_wanted(s))
         return "no samples: give --data FILE";
-    if (s->patience && !s->val)
+    if (s->patience && !validates(s))
         return "--patience looks at the validation: give --val FILE";
     if (s->checkpoint_every && !s->checkpoint && !s->resume)
         return "--checkpoint-every needs --checkpoint FILE, or --resume FILE";
