@@ -21,8 +21,10 @@ int ed_checkpoint_set_text(ed_checkpoint *c, const char *name, const char *text)
 const ed_tensor *ed_checkpoint_get(const ed_checkpoint *c, const char *name);
 const char *ed_checkpoint_text(const ed_checkpoint *c, const char *name);
 
+/* ED_EFORMAT: <path> or <path>.previous is no checkpoint, and would be lost. */
+int ed_checkpoint_check_path(const char *path);
 /* Write a file whole or not at all; a sound checkpoint that was there becomes <path>.previous.
- * ED_EIO, ED_EFORMAT (what is there is no checkpoint: it stays), ED_ENOTFOUND (no such folder),
+ * ED_EIO, ED_EFORMAT (as ed_checkpoint_check_path(): all stays), ED_ENOTFOUND (no such folder),
  * ED_ENOMEM. */
 int ed_checkpoint_write(const ed_checkpoint *c, const char *path);
 /* Read `path`, or <path>.previous where `path` is missing or damaged: *note is then the sentence

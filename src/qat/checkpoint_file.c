@@ -76,7 +76,38 @@ static int check_file(const char *path)
     return rc;
 }
 
+/* True for a file that begins otherwise than checkpoints do. */
+static bool is_foreign(const char *path)
+{
+    char start[sizeof MAGIC - 1];
+    struct stat st;
+    FILE *f = stat(path, &st) == 0 && S_ISREG(st.st_mode) ? fopen(path, "rb") : NULL;
+    size_t n = f ? fread(start, 1, sizeof start, f) : 0;
+    if (f)
+        fclose(f);
+    return memcmp(start, MAGIC, n) != 0;
+}
+
 /* ---- writing ---- */
+
+static int check_replaced(const char *path, const char *previous)
+{
+    const char *names[] = { path, previous };
+    for (size_t i = 0; i < ED_LENGTH(names); i++)
+        ED_FAIL_IF(is_foreign(names[i]), ED_EFORMAT,
+                   "%s: cannot write a checkpoint there: the file is no checkpoint and would be "
+                   "lost; choose another name",
+                   names[i]);
+    return ED_OK;
+}
+
+int ed_checkpoint_check_path(const char *path)
+{
+    char *previous = ed_asprintf("%s.previous", path);
+    int rc = previous ? check_replaced(path, previous) : ED_ENOMEM;
+    ed_free(previous);
+    return rc;
+}
 
 /*
  * The file that is replaced, until it takes the place of <path>.previous: by a second name or,
@@ -153,12 +184,7 @@ static int replace_file(const char *path, const char *previous, const void *imag
     ed_atomic_file *file = NULL;
     kept_file kept = { 0 };
     ED_TRY(ed_atomic_open(&file, path));
-    int old = check_file(path), rc = ED_OK;
-    if (old == ED_EMISMATCH)
-        rc = ed_error_set(ED_EFORMAT,
-                          "%s: cannot write a checkpoint there: the file is no checkpoint and "
-                          "would be lost; choose another name",
-                          path);
+    int old = check_file(path), rc = check_replaced(path, previous);
     if (rc == ED_OK)
         rc = write_sealed(file, path, image, size);
     if (rc == ED_OK && old == ED_OK)

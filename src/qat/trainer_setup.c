@@ -194,6 +194,8 @@ int ed_trainer_begin(ed_trainer *t, const ed_graph *teacher, const ed_qat_option
     int rc = ED_OK;
     ED_TRY(ed_qat_options_read(&t->settings, opts));
     t->settings.validates = t->val != NULL;
+    if (t->settings.opts.checkpoint)
+        ED_TRY(ed_checkpoint_check_path(t->settings.opts.checkpoint));
     ED_TRY(set_batch(t, opts));
     ed_shape *shapes = ed_calloc(ed_graph_input_count(t->graph), sizeof *shapes);
     if (!shapes)

@@ -177,6 +177,11 @@ $ ed-qat tiny.onnx -d data.h5 -o a.onnx --log a.onnx
 $ ed-qat tiny.onnx -d data.h5 -o none/a.onnx
 ! ed-qat: none/a.onnx: cannot write into its folder: *
 = 1
+- cp tiny.onnx precious.h5
+$ ed-qat tiny.onnx -d data.h5 -b 16 -e 2 --checkpoint precious.h5 -o a.onnx
+! ed-qat: precious.h5: cannot write a checkpoint there: the file is no checkpoint and would be lost; choose another name
+= 1
+- cmp tiny.onnx precious.h5
 # Bad data and models.
 $ ed-qat -q tiny.onnx -d no_labels.h5 -b 16 -e 1 -o n.onnx
 $ ed-qat -q tiny.onnx -d no_labels.h5 --loss labels

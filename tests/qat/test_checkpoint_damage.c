@@ -204,18 +204,27 @@ static void only_sound_ones_are_kept(void **state)
 static void a_file_of_another_kind_is_not_lost(void **state)
 {
     (void)state;
-    char *bytes;
-    size_t n;
+    static const char *const paths[] = { PATH, PREVIOUS };
     ed_checkpoint *c = new_good();
-    put_bytes(PATH, "precious", 8);
-    assert_int_equal(ed_checkpoint_write(c, PATH), ED_EFORMAT);
-    assert_non_null(strstr(ed_error_last(), PATH ": cannot write a checkpoint there"));
-    assert_int_equal(ed_file_read((void **)&bytes, &n, PATH), ED_OK);
-    assert_int_equal(n, 8);
-    assert_memory_equal(bytes, "precious", 8);
-    ed_free(bytes);
+    for (size_t i = 0; i < ED_LENGTH(paths); i++) {
+        char *bytes, said[64];
+        size_t n;
+        assert_int_equal(ed_checkpoint_check_path(PATH), ED_OK);
+        write_number(1);
+        assert_int_equal(ed_checkpoint_check_path(PATH), ED_OK);
+        put_bytes(paths[i], "precious", 8);
+        snprintf(said, sizeof said, "%s: cannot write a checkpoint there", paths[i]);
+        assert_int_equal(ed_checkpoint_check_path(PATH), ED_EFORMAT);
+        assert_non_null(strstr(ed_error_last(), said));
+        assert_int_equal(ed_checkpoint_write(c, PATH), ED_EFORMAT);
+        assert_non_null(strstr(ed_error_last(), said));
+        assert_int_equal(ed_file_read((void **)&bytes, &n, paths[i]), ED_OK);
+        assert_int_equal(n, 8);
+        assert_memory_equal(bytes, "precious", 8);
+        ed_free(bytes);
+        remove_files();
+    }
     ed_checkpoint_free(c);
-    remove_files();
 }
 
 static void through_a_symbolic_link(void **state)
