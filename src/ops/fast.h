@@ -91,7 +91,7 @@ ED_PLUGIN bool ed_plan_is_f32(const ed_kernel_plan *p, ed_id value);
 ED_PLUGIN bool ed_fuse_activation(ed_posts *posts, const ed_kernel_plan *p, uint32_t k);
 
 /* An activation whose bits depend on the kernel, where they must not (p->deterministic). */
-ED_PLUGIN bool ed_fuse_varies(const ed_kernel_plan *p, uint32_t k);
+bool ed_fuse_varies(const ed_kernel_plan *p, uint32_t k);
 
 /* Nodes k to k + n write Gelu(x) with Erf (onednn_gelu.c); returns n, 0 when they do not. */
 ED_PLUGIN uint32_t ed_fuse_gelu(ed_posts *posts, const ed_kernel_plan *p, uint32_t k, ed_id x);
