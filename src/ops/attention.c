@@ -89,6 +89,8 @@ int ed_attention_plan(ed_kernel_plan *p)
     ed_attention a;
     if (!ed_attention_match(&a, p))
         return ed_plan_refuse(p, NULL);
+    if (p->deterministic)
+        return ed_plan_refuse(p, "its bits are not those of its nodes one by one");
     attention_state *s = ed_calloc(1, sizeof *s);
     if (!s)
         return ED_ENOMEM;

@@ -344,9 +344,10 @@ bool ed_chain_build(ed_chain_bound *out, const ed_chain_nodes *of)
 uint32_t ed_chain_take(ed_chain_bound *out, const ed_kernel_plan *p)
 {
     ed_chain_nodes of = { p->types, p->constants, p->nodes, p->params, p->n_nodes };
+    uint32_t least = ed_fuse_varies(p, 0) ? 1 : 2; /* alone as it is computed among others */
     if (of.count > ED_CHAIN_MAX_NODES)
         of.count = ED_CHAIN_MAX_NODES;
-    for (; of.count > 1; of.count--)
+    for (; of.count >= least; of.count--)
         if (ed_plan_closed(p, of.count) && ed_chain_build(out, &of))
             return of.count;
     return 0;

@@ -30,7 +30,7 @@ typedef struct ed_chain_bound {
  * is for the caller to know. */
 bool ed_chain_build(ed_chain_bound *out, const ed_chain_nodes *of);
 /* For plan(): the longest part from nodes[0] on that becomes a program and may disappear in one
- * step. Returns its nodes; 0 when there are not two of them. */
+ * step. Returns its nodes; 0 when there are not two of them, or one that ed_fuse_varies(). */
 ED_PLUGIN uint32_t ed_chain_take(ed_chain_bound *out, const ed_kernel_plan *p);
 /* For plan(): input k is as large as the output and comes from another kernel. */
 bool ed_chain_is_main(const ed_chain_bound *chain, const ed_kernel_plan *p, uint32_t taken, int k);

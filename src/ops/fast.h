@@ -57,7 +57,7 @@ ED_DECLARE_ROW(ed_layout_norm); /* BatchNormalization that was not folded */
 ED_DECLARE_ROW(ed_vector_unary); /* Erf, Gelu, Exp, Sqrt, Pow of a constant exponent */
 ED_DECLARE_ROW(ed_quant_grad); /* FakeQuantizeGrad, FakeQuantizeScaleGrad of the same */
 ED_DECLARE_ROW(ed_scale_grad);
-ED_DECLARE_ROW(ed_layout_chain); /* trees of at least two elementwise nodes (chain.h) */
+ED_DECLARE_ROW(ed_layout_chain); /* trees of elementwise nodes (chain.h) */
 ED_DECLARE_ROW(ed_vector_softmax); /* Softmax, LogSoftmax over the last axis */
 ED_DECLARE_ROW(ed_vector_norm); /* LayerNormalization */
 ED_DECLARE_ROW(ed_layout_pool_grad); /* MaxPoolGrad, AveragePoolGrad */
@@ -89,6 +89,9 @@ ED_PLUGIN bool ed_plan_is_f32(const ed_kernel_plan *p, ed_id value);
 
 /* The activation of node k as a post-op; false when it is none, or one that oneDNN lacks. */
 ED_PLUGIN bool ed_fuse_activation(ed_posts *posts, const ed_kernel_plan *p, uint32_t k);
+
+/* An activation whose bits depend on the kernel, where they must not (p->deterministic). */
+bool ed_fuse_varies(const ed_kernel_plan *p, uint32_t k);
 
 /* Nodes k to k + n write Gelu(x) with Erf (onednn_gelu.c); returns n, 0 when they do not. */
 ED_PLUGIN uint32_t ed_fuse_gelu(ed_posts *posts, const ed_kernel_plan *p, uint32_t k, ed_id x);

@@ -11,6 +11,7 @@
 typedef struct rule {
     const char *type;
     bool (*append)(ed_posts *posts, const ed_kernel_plan *p, uint32_t k);
+    bool exact; /* the bits are those of other kernels, not of an approximation of oneDNN's */
 } rule;
 
 static bool push(ed_posts *posts, ed_post_kind kind, float a, float b)
@@ -91,22 +92,40 @@ static bool hard_sigmoid(ed_posts *posts, const ed_kernel_plan *p, uint32_t k)
 }
 
 static const rule rules[] = {
-    { "Relu", relu },
-    { "LeakyRelu", leaky_relu },
-    { "Clip", clip },
-    { "Sigmoid", sigmoid },
-    { "Tanh", tanh_of },
-    { "HardSwish", hard_swish },
-    { "HardSigmoid", hard_sigmoid },
-    { "Gelu", gelu },
+    { "Relu", relu, true },
+    { "LeakyRelu", leaky_relu, true },
+    { "Clip", clip, true },
+    { "Sigmoid", sigmoid, false },
+    { "Tanh", tanh_of, false },
+    { "HardSwish", hard_swish, false },
+    { "HardSigmoid", hard_sigmoid, false },
+    { "Gelu", gelu, false },
 };
+
+static const rule *find_rule(const ed_node *node)
+{
+    for (size_t i = 0; i < ED_LENGTH(rules); i++)
+        if (strcmp(node->op_type, rules[i].type) == 0)
+            return &rules[i];
+    return NULL;
+}
 
 bool ed_fuse_activation(ed_posts *posts, const ed_kernel_plan *p, uint32_t k)
 {
-    for (size_t i = 0; i < ED_LENGTH(rules); i++)
-        if (strcmp(p->nodes[k]->op_type, rules[i].type) == 0)
-            return rules[i].append(posts, p, k);
-    return false;
+    const rule *r = find_rule(p->nodes[k]);
+    return r && r->append(posts, p, k);
+}
+
+/* Must another kernel give the same bits? Devices have their own kernels. */
+static bool same_bits(const ed_kernel_plan *p)
+{
+    return p->deterministic && !p->device;
+}
+
+bool ed_fuse_varies(const ed_kernel_plan *p, uint32_t k)
+{
+    const rule *r = find_rule(p->nodes[k]);
+    return same_bits(p) && r && !r->exact;
 }
 
 /* ---- the walk along the group ---- */
@@ -171,9 +190,11 @@ void ed_fuse(ed_fused *out, const ed_kernel_plan *p, ed_row_bias row_bias)
         ed_id value = p->nodes[k - 1]->out[0];
         if (take_add(&now, p, node, value, row_bias))
             now.taken = k + 1;
+        else if (ed_fuse_varies(p, k))
+            break;
         else if (take_silu(&now, p, k, value))
             now.taken = k + 2;
-        else if ((gelu_nodes = ed_fuse_gelu(&now.posts, p, k, value)) > 0)
+        else if (!same_bits(p) && (gelu_nodes = ed_fuse_gelu(&now.posts, p, k, value)) > 0)
             now.taken = k + gelu_nodes;
         else if (node->n_in > 0 && node->in[0] == value && ed_fuse_activation(&now.posts, p, k))
             now.taken = k + 1;
