@@ -264,10 +264,10 @@ static void killed_at_any_moment_two_are_sound(void **state)
     for (int kill_at = 0; kill_at < 40; kill_at++) {
         pid_t child = fork();
         assert_true(child >= 0);
-        for (int k = number_in(PATH) + 1; child == 0; k++)
-            write_number(k);
-        usleep(
-            (useconds_t)(3000 + 397 * kill_at)); /* so that it falls into another place each time */
+        if (child == 0)
+            for (int k = number_in(PATH) + 1;; k++)
+                write_number(k);
+        usleep((useconds_t)(3000 + 397 * kill_at)); /* into another place each time */
         kill(child, SIGKILL);
         assert_int_equal(waitpid(child, NULL, 0), child);
         assert_true(number_in(PREVIOUS) < number_in(PATH));
