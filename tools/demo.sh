@@ -1,6 +1,6 @@
 #!/bin/bash
 # The demo: installs what is missing (Debian 12), builds, quantizes the embedded model for handwritten
-# digits, prints its accuracy before and after, and compares all methods. Writes into build/ only.
+# digits, prints its accuracy before and after, trains it, and compares all methods. Writes into build/ only.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/packages.sh
@@ -21,4 +21,6 @@ run() {
 mkdir -p build/demo
 run ed-calibrate --data datasets/digits_calib.h5 -o build/demo/digits_int8.onnx
 run ed-eval datasets/digits.onnx build/demo/digits_int8.onnx --data datasets/digits_test.h5
-run ed-bench --calib datasets/digits_calib.h5 --test datasets/digits_test.h5 --html build/demo/digits.html
+run ed-qat --epochs 3 -o build/demo/digits_qat.onnx # the same data, which it finds by itself
+run ed-bench --calib datasets/digits_calib.h5 --test datasets/digits_test.h5 --train datasets/digits_train.h5 \
+    --html build/demo/digits.html
