@@ -85,6 +85,7 @@ static void zeros_and_tiny_and_huge(void **state)
                     .channels = 4,
                     .inner = 2,
                     .quantized = true,
+                    .scaling = ED_WEIGHTS_ABSMAX,
                     .qmin = -128,
                     .qmax = 127,
                     .master = x,
