@@ -6,49 +6,18 @@
  * (2), FAKE_BYTES how much memory each has. With FAKE_LOST=n the devices are lost at the n-th call
  * since it was set: that one and all after it fail, whatever they are, but for releases.
  */
+#include "fake_device.h"
 #include "fake_trainer.h"
 
 #include "base/mem.h"
 #include "calib/calib.h"
-#include "data/convert.h"
-#include "ops/fast.h"
 
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_CALLS = 1024, TAG = 64 };
-
-typedef enum call_kind { CALL_COPY, CALL_KERNEL, CALL_OBSERVE, CALL_TRAIN, CALL_LARGEST } call_kind;
-
-typedef struct recorded_call {
-    call_kind kind;
-    void *to; /* or the observers, the trainer */
-    const void *from;
-    size_t n; /* bytes, or floats */
-    size_t index;
-    ed_call call; /* of a kernel */
-} recorded_call;
-
-typedef struct recording {
-    recorded_call calls[MAX_CALLS];
-    size_t count;
-} recording;
-
-/* A download under way. */
-typedef struct parcel {
-    struct parcel *next;
-    void *to;
-    size_t nbytes;
-    char data[];
-} parcel;
-
-typedef struct fake {
-    size_t used, limit;
-    recording *open; /* being recorded */
-    parcel *parcels;
-} fake;
+enum { TAG = 64 };
 
 static long number_in(const char *name, long otherwise)
 {
@@ -58,7 +27,7 @@ static long number_in(const char *name, long otherwise)
 
 /* ---- loss ---- */
 
-static bool is_lost(void)
+bool fake_is_lost(void)
 {
     static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     static long calls, since; /* calls since FAKE_LOST was `since` */
@@ -70,8 +39,6 @@ static bool is_lost(void)
     pthread_mutex_unlock(&mutex);
     return lost;
 }
-
-#define LOST_IN(what) ED_FAIL_IF(is_lost(), ED_EINTERNAL, "%s: the fake device was lost", what)
 
 /* ---- devices and memory ---- */
 
@@ -173,7 +140,7 @@ static void make(const recorded_call *c)
         relu(&c->call);
 }
 
-static int queue(fake *f, recorded_call call)
+int fake_queue(fake *f, recorded_call call)
 {
     if (!f->open) {
         make(&call);
@@ -187,7 +154,8 @@ static int queue(fake *f, recorded_call call)
 static int copy(void *device, void *to, const void *from, size_t nbytes)
 {
     LOST_IN("copying");
-    return queue(device, (recorded_call){ .kind = CALL_COPY, .to = to, .from = from, .n = nbytes });
+    return fake_queue(device,
+                      (recorded_call){ .kind = CALL_COPY, .to = to, .from = from, .n = nbytes });
 }
 
 static int copy_outside(void *device, void *to, const void *from, size_t nbytes)
@@ -199,7 +167,7 @@ static int copy_outside(void *device, void *to, const void *from, size_t nbytes)
     return ED_OK;
 }
 
-static int download(void *device, void *to, const void *from, size_t nbytes)
+int fake_download(void *device, void *to, const void *from, size_t nbytes)
 {
     fake *f = device;
     LOST_IN("copying from or to the host");
@@ -218,7 +186,7 @@ static int download(void *device, void *to, const void *from, size_t nbytes)
 static int deliver(void *device)
 {
     fake *f = device;
-    bool lost = is_lost();
+    bool lost = fake_is_lost();
     for (parcel *p = f->parcels, *next; p; p = next) {
         next = p->next;
         if (!lost)
@@ -264,7 +232,7 @@ static int capture_end(void *device, void **graph)
     fake *f = device;
     *graph = f->open;
     f->open = NULL;
-    if (!is_lost())
+    if (!fake_is_lost())
         return ED_OK;
     ed_free(*graph);
     *graph = NULL;
@@ -320,7 +288,7 @@ static int relu_plan(ed_kernel_plan *p)
 static int relu_run(const ed_call *call)
 {
     LOST_IN("running Relu");
-    return queue(call->device, (recorded_call){ .kind = CALL_KERNEL, .call = *call });
+    return fake_queue(call->device, (recorded_call){ .kind = CALL_KERNEL, .call = *call });
 }
 
 static int reference_plan(ed_kernel_plan *p)
@@ -337,7 +305,7 @@ static int reference_plan(ed_kernel_plan *p)
 static int reference_run(const ed_call *call)
 {
     LOST_IN("running a node");
-    return queue(call->device, (recorded_call){ .kind = CALL_KERNEL, .call = *call });
+    return fake_queue(call->device, (recorded_call){ .kind = CALL_KERNEL, .call = *call });
 }
 
 static const ed_kernel *kernels(const char *domain, const char *op_type)
@@ -362,170 +330,7 @@ static int convert(void *device, void *to, ed_layout to_layout, const void *from
     return ed_error_set(ED_EINTERNAL, "the fake device knows one layout");
 }
 
-/* ---- calibration ---- */
-
-typedef struct observers {
-    fake *device;
-    size_t n, bins;
-    ed_observer *at[]; /* [n] */
-} observers;
-
-static void observers_free(void *of)
-{
-    observers *o = of;
-    for (size_t i = 0; i < o->n; i++)
-        ed_observer_free(o->at[i]);
-    ed_free(o);
-}
-
-static int observers_new(void *device, void **out, size_t n, size_t bins, double ema)
-{
-    *out = NULL;
-    LOST_IN("making observers");
-    observers *o = ed_calloc(1, sizeof *o + n * sizeof o->at[0]);
-    *out = o;
-    if (!o)
-        return ED_ENOMEM;
-    o->device = device;
-    o->n = n;
-    o->bins = bins;
-    int rc = ED_OK;
-    for (size_t i = 0; i < n && rc == ED_OK; i++)
-        rc = ed_observer_new(&o->at[i], bins, ema);
-    if (rc != ED_OK) {
-        observers_free(o);
-        *out = NULL;
-    }
-    return rc;
-}
-
-static int observers_add(void *of, size_t i, const void *data, ed_layout layout, int64_t numel)
-{
-    observers *o = of;
-    (void)layout;
-    LOST_IN("observing");
-    return queue(
-        o->device,
-        (recorded_call){
-            .kind = CALL_OBSERVE, .to = o->at, .from = data, .n = (size_t)numel, .index = i });
-}
-
-static int observers_get(void *of, ed_seen *seen, uint64_t *counts)
-{
-    const observers *o = of;
-    LOST_IN("reading the observers");
-    for (size_t i = 0; i < o->n; i++) {
-        ed_observation s = ed_observer_get(o->at[i]);
-        seen[i] = (ed_seen){ s.range, s.min, s.max, s.ema_min, s.ema_max, s.total, s.nonfinite };
-        memcpy(counts + i * o->bins, s.counts, o->bins * sizeof *counts);
-    }
-    return ED_OK;
-}
-
-static int observers_search(void *of, ed_search search, unsigned start, unsigned levels,
-                            int64_t *answers)
-{
-    const observers *o = of;
-    LOST_IN("searching");
-    for (size_t i = 0; i < o->n; i++) {
-        ed_observation s = ed_observer_get(o->at[i]);
-        answers[i] = search == ED_SEARCH_KL ? ed_kl_search(s.counts, s.bins, start, levels)
-                                            : ed_mse_search(s.counts, s.bins, start, levels);
-    }
-    return ED_OK;
-}
-
-static int decode(void *device, float *to, const void *from, const ed_decode *how, uint64_t *bad)
-{
-    ed_convert c = { .from = how->from,
-                     .to = ED_F32,
-                     .channels = how->channels,
-                     .plane = how->plane,
-                     .channels_last = how->channels_last,
-                     .mean = how->mean,
-                     .std = how->std };
-    (void)device;
-    LOST_IN("decoding");
-    *bad += (uint64_t)ed_convert_run(&c, to, from, how->samples).count;
-    return ED_OK;
-}
-
-/* ---- training ---- */
-
-static int trainer_new(void *device, void **out, ed_device_optimizer optimizer,
-                       const ed_device_parameter *list, size_t n)
-{
-    fake_trainer *t = NULL;
-    *out = NULL;
-    LOST_IN("making a trainer");
-    ED_TRY(fake_trainer_new(&t, device, optimizer, list, n));
-    *out = t;
-    return ED_OK;
-}
-
-static int train(void *trainer, fake_training what)
-{
-    LOST_IN("training");
-    return queue(((fake_trainer *)trainer)->device,
-                 (recorded_call){ .kind = CALL_TRAIN, .to = trainer, .index = (size_t)what });
-}
-
-static int trainer_add(void *trainer, bool first)
-{
-    return train(trainer, first ? FAKE_ADD_FIRST : FAKE_ADD);
-}
-
-static int trainer_set(void *trainer, const ed_device_update *update)
-{
-    fake_trainer *t = trainer;
-    LOST_IN("training");
-    ED_FAIL_IF(((const fake *)t->device)->open, ED_EINTERNAL, "a copy from the host was recorded");
-    t->update = *update;
-    return ED_OK;
-}
-
-static int trainer_step(void *trainer)
-{
-    return train(trainer, FAKE_STEP);
-}
-
-static int trainer_quantize(void *trainer)
-{
-    return train(trainer, FAKE_QUANTIZE);
-}
-
-static int trainer_get(void *trainer, ed_device_updated *out)
-{
-    const fake_trainer *t = trainer;
-    return download(t->device, out, &t->done, sizeof *out);
-}
-
-static void trainer_free(void *trainer)
-{
-    fake_trainer_free(trainer);
-}
-
-static int largest(void *device, float *to, const void *data, ed_layout layout, int64_t numel)
-{
-    (void)layout;
-    LOST_IN("observing");
-    return queue(device, (recorded_call){
-                             .kind = CALL_LARGEST, .to = to, .from = data, .n = (size_t)numel });
-}
-
-static int follow(void *device, const ed_device_scales *s)
-{
-    (void)device;
-    LOST_IN("training");
-    for (size_t i = 0; i < s->n; i++) {
-        if (isfinite(s->largest[i])) {
-            s->average[i] += (float)(s->weight * ((double)s->largest[i] - (double)s->average[i]));
-            s->scale[i] = fmaxf(s->average[i], s->least) / s->qmax[i];
-        }
-        s->largest[i] = 0;
-    }
-    return ED_OK;
-}
+/* ---- the table ---- */
 
 ED_API const ed_backend *ed_backend_get(void);
 
@@ -546,7 +351,7 @@ const ed_backend *ed_backend_get(void)
         .free_host = free_fake,
         .copy_in = copy_outside,
         .copy_out = copy_outside,
-        .download = download,
+        .download = fake_download,
         .copy = copy,
         .zero = zero,
         .sync = deliver,
@@ -562,21 +367,21 @@ const ed_backend *ed_backend_get(void)
         .mark_free = graph_free,
         .upload = copy_outside,
         .uploaded = nothing,
-        .observers_new = observers_new,
-        .observers_add = observers_add,
-        .observers_get = observers_get,
-        .observers_search = observers_search,
-        .observers_free = observers_free,
-        .decode = decode,
-        .trainer_new = trainer_new,
-        .trainer_add = trainer_add,
-        .trainer_set = trainer_set,
-        .trainer_step = trainer_step,
-        .trainer_quantize = trainer_quantize,
-        .trainer_get = trainer_get,
-        .trainer_free = trainer_free,
-        .largest = largest,
-        .follow = follow,
+        .observers_new = fake_work_observers_new,
+        .observers_add = fake_work_observers_add,
+        .observers_get = fake_work_observers_get,
+        .observers_search = fake_work_observers_search,
+        .observers_free = fake_work_observers_free,
+        .decode = fake_work_decode,
+        .trainer_new = fake_work_trainer_new,
+        .trainer_add = fake_work_trainer_add,
+        .trainer_set = fake_work_trainer_set,
+        .trainer_step = fake_work_trainer_step,
+        .trainer_quantize = fake_work_trainer_quantize,
+        .trainer_get = fake_work_trainer_get,
+        .trainer_free = fake_work_trainer_free,
+        .largest = fake_work_largest,
+        .follow = fake_work_follow,
     };
     return &backend;
 }
