@@ -219,6 +219,18 @@ int ed_graph_add_node(ed_graph *g, ed_id *out, const char *op_type, const char *
     return ED_OK;
 }
 
+int ed_graph_add_like(ed_graph *g, ed_id *out, ed_id like, const char *name, const ed_id *in,
+                      const ed_id *outputs)
+{
+    const ed_node from = g->nodes[like]; /* its lists stay where they are */
+    ED_TRY(ed_graph_add_node(g, out, from.op_type, name, in, from.n_in, outputs, from.n_out));
+    ed_node *node = &g->nodes[*out];
+    node->domain = from.domain;
+    node->attrs = from.attrs;
+    node->n_attrs = from.n_attrs;
+    return ED_OK;
+}
+
 const ed_tensor *ed_node_constant(const ed_graph *g, const ed_node *node, uint32_t i)
 {
     ed_id id = ed_node_in(node, i);

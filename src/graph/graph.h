@@ -134,6 +134,10 @@ int ed_graph_add_constant_take(ed_graph *g, ed_id *out, const char *stem, ed_ten
  */
 int ed_graph_add_node(ed_graph *g, ed_id *out, const char *op_type, const char *name,
                       const ed_id *in, size_t n_in, const ed_id *outputs, size_t n_out);
+/* A node of the type, domain and attributes of node `like`, of as many inputs and outputs; the two
+ * share the attributes, which must not be changed afterwards. */
+int ed_graph_add_like(ed_graph *g, ed_id *out, ed_id like, const char *name, const ed_id *in,
+                      const ed_id *outputs);
 /* Store a copy of an attribute (lists and strings are copied, a tensor is taken), replacing one of
  * the same name. */
 int ed_node_set_attr(ed_graph *g, ed_id node, const ed_attr *attr);

@@ -102,8 +102,9 @@ int ed_grad_emit_like(ed_grad *g, ed_id *out, const char *type, const ed_id *in,
     ed_attr *attrs = ed_calloc(node->n_attrs + 1, sizeof *attrs);
     if (!attrs)
         return ED_ENOMEM;
-    if (node->n_attrs)
-        memcpy(attrs, node->attrs, node->n_attrs * sizeof *attrs);
+    for (uint32_t i = 0, n = 0; i < node->n_attrs; i++)
+        if (!node->attrs[i].tensor) /* a tensor has one owner; no gradient operator reads one */
+            attrs[n++] = node->attrs[i];
     int rc = ed_grad_emit_node(g, out, 1, type, in, n_in, attrs);
     ed_free(attrs);
     return rc;

@@ -111,12 +111,7 @@ static int copy_node(work *w, ed_id id)
         if (!w->stored[old.out[k]])
             w->again[old.out[k]] = out[k];
     }
-    ED_GOTO(
-        ed_graph_add_node(g, &w->copy[id], old.op_type, old.name, in, old.n_in, out, old.n_out));
-    ed_node *copy = &g->nodes[w->copy[id]];
-    copy->domain = old.domain;
-    copy->attrs = old.attrs;
-    copy->n_attrs = old.n_attrs;
+    ED_GOTO(ed_graph_add_like(g, &w->copy[id], id, old.name, in, out));
 done:
     ed_free(in);
     ed_free(out);

@@ -177,18 +177,14 @@ static int stand_in(copies *c, ed_id *out, ed_id value)
 static int copy_node(copies *c, ed_id id, const ed_id *in, ed_id value)
 {
     ed_graph *g = c->graph;
-    const ed_node from = g->nodes[id]; /* its lists stay where they are */
     char stem[256];
     ed_id made, node;
     snprintf(stem, sizeof stem, "%s/again", g->values[value].name);
     ED_TRY(ed_graph_add_fresh_value(g, &made, stem));
     g->values[made].dtype = g->values[value].dtype;
     g->values[made].shape = g->values[value].shape;
-    snprintf(stem, sizeof stem, "%s/again", from.name);
-    ED_TRY(ed_graph_add_node(g, &node, from.op_type, stem, in, from.n_in, &made, 1));
-    g->nodes[node].domain = from.domain;
-    for (uint32_t i = 0; i < from.n_attrs; i++)
-        ED_TRY(ed_node_set_attr(g, node, &from.attrs[i]));
+    snprintf(stem, sizeof stem, "%s/again", g->nodes[id].name);
+    ED_TRY(ed_graph_add_like(g, &node, id, stem, in, &made));
     c->copy[value] = made;
     return ED_OK;
 }
