@@ -216,6 +216,9 @@ static int train_on(job *j, ed_graph *graph, ed_dataset *data, ed_dataset *val)
     TRY(ed_qat_train(&result, graph, j->b->graphs[0], data, val, &options));
     if (j->incomplete)
         return tool_fail(ED_ENOMEM, "memory ran out");
+    if (result.best_epoch == ED_QAT_START)
+        tool_note("QAT: none of the epochs was better on --val than the calibrated model, which "
+                  "stands in its row");
     return tool_interrupted();
 }
 

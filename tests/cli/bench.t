@@ -67,7 +67,7 @@ $ ed-bench fixed.onnx -d data.h5 --test data.h5 -m mse,ema --ema 0.1 | sed -n '4
 # JSON on standard output, or in a file beside the page.
 $ ed-bench tiny.onnx -d data.h5 --test data.h5 --json - | "$PYTHON" -c 'import json, sys; r = json.load(sys.stdin); print([m["name"] for m in r["models"]], r["training"], r["models"][0]["drop"], len(r["values"]) > 3, len(r["groups"]) > 3)'
 > ['float', 'mse', 'entropy', 'percentile', 'minmax', 'ema', 'lp'] None 0.0 True True
-$ ed-bench tiny.onnx -d data.h5 --test data.h5 --train data.h5 --val data.h5 -e 2 --train-batch 16 -m mse --html b.html --json b.json
+$ ed-bench tiny.onnx -d data.h5 --test data.h5 --train data.h5 --val data.h5 -e 2 --train-batch 16 --lr 1e-12 -m mse --html b.html --json b.json
 > model *
 > float *
 > mse *
@@ -78,6 +78,7 @@ $ ed-bench tiny.onnx -d data.h5 --test data.h5 --train data.h5 --val data.h5 -e 
 > wrote b.json
 ! ed-bench: epoch 1 of 2: loss *
 ! ed-bench: epoch 2 of 2: loss *
+! ed-bench: QAT: none of the epochs was better on --val than the calibrated model, which stands in its row
 - "$PYTHON" -c 'import json; t = json.load(open("b.json"))["training"]; assert len(t["steps"]) == 6 and len(t["epochs"]) == 2 and t["epochs"][1]["val_top1"] >= 0'
 - grep -q '</html>' b.html
 # The same once more replaces the page; nothing else is left behind.
